@@ -1,0 +1,1 @@
+"""Reasoning language models: train, search, measure, stress and serve them."""
