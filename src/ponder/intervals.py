@@ -3,8 +3,8 @@
 On the ground floor because both training (held-out accuracy while it runs) and evals (everything reported) need them.
 
 Which one: attempts at one problem are not independent of each other, problems are. So an accuracy over n problems with
-k attempts each is the mean of n per-problem rates, and its interval is `cluster_mean`; `wilson` is for independent trials
-only. Not covered: clusters above problems (templates, sources), multiplicity, power.
+k attempts each is the mean of n per-problem rates, and its interval is `cluster_mean`; `wilson` is for independent
+trials only. Not covered: clusters above problems (templates, sources), multiplicity, power.
 """
 
 from __future__ import annotations

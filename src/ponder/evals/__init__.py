@@ -1,0 +1,1 @@
+"""Measuring: attempts are stored once, every number is a pure function over them."""
