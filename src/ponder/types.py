@@ -44,7 +44,7 @@ class Problem:
     messages: tuple[Message, ...]
     reference: Any = None
     task: str = ""
-    tags: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict[str, Any])
     canonical: str = ""
     id: str = field(init=False)
 
@@ -96,7 +96,7 @@ class Grade:
 
     score: float | None
     outcome: Outcome
-    parts: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reason: str = ""
 
     @property
