@@ -1,0 +1,119 @@
+"""The text that a miniature base model is pretrained on: drills and worked problems, generated, endless, deterministic.
+
+A document is a list of pieces `(text, trainable)`: what is random (operands, problems) is read, what follows from it is
+learned. Kinds of document:
+
+    facts       12+7=19;30-4=26;…                  all sums, differences and products within 0 to 99
+    copy        k,7,31|k,7,31                      carrying text over
+    compare     12?19:<;7?7:=;40?3:>               order of numbers
+    left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
+    chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
+
+Worked problems are plain text, `problem|work|answer`, without roles, think tags or effort: those come with the cold
+start, so that a base model knows the material and not yet the form. Document `i` is a pure function of (mixture, seed, i).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from ponder.errors import unknown
+from ponder.tasks.arithmetic import Arithmetic
+from ponder.tasks.chain import Chain
+from ponder.tasks.countdown import Countdown, moves
+from ponder.tasks.expression import apply
+from ponder.types import EFFORTS, Problem
+
+Pieces = list[tuple[str, bool]]
+HIGHEST = 99
+
+
+def document(mixture: Mapping[str, float], seed: int, index: int) -> Pieces:
+    """Document `index` of the stream: its kind drawn by the weights of `mixture`."""
+    rng = random.Random(f"corpus/{seed}/{index}")
+    for kind in mixture:
+        if kind not in KINDS:
+            raise unknown("kind of document", kind, KINDS)
+    kind = rng.choices(list(mixture), list(mixture.values()))[0]
+    return KINDS[kind](rng)
+
+
+@cache
+def all_facts() -> dict[str, list[tuple[int, int]]]:
+    """For each operation, the operand pairs whose result lies in 0 to 99."""
+    pairs = [(a, b) for a in range(HIGHEST + 1) for b in range(HIGHEST + 1)]
+    return {op: [(a, b) for a, b in pairs if 0 <= apply(op, a, b) <= HIGHEST] for op in "+-*"}
+
+
+def facts(rng: random.Random) -> Pieces:
+    table = all_facts()
+    pieces: Pieces = []
+    for _ in range(12):
+        op = rng.choice("++--*")
+        a, b = rng.choice(table[op])
+        if op == "*" and rng.random() < 0.5:
+            a, b = rng.choice([p for p in ((rng.randint(2, 12), rng.randint(2, 12)), (a, b)) if p[0] * p[1] <= HIGHEST])
+        pieces += [(f"{a}{op}{b}=", False), (f"{apply(op, a, b)};", True)]
+    return pieces
+
+
+def copy(rng: random.Random) -> Pieces:
+    words = [rng.choice([str(rng.randint(0, HIGHEST)), chr(rng.randint(97, 122))]) for _ in range(rng.randint(2, 14))]
+    text = ",".join(words)
+    return [(f"{text}|", False), (f"{text}\n", True)]
+
+
+def compare(rng: random.Random) -> Pieces:
+    pieces: Pieces = []
+    for _ in range(10):
+        a = rng.randint(0, HIGHEST)
+        b = a if rng.random() < 0.2 else rng.randint(0, HIGHEST)
+        pieces += [(f"{a}?{b}:", False), ("<;" if a < b else ">;" if a > b else "=;", True)]
+    return pieces
+
+
+def left(rng: random.Random) -> Pieces:
+    pieces: Pieces = []
+    while len(pieces) < 8:
+        numbers = [rng.randint(1, 40) for _ in range(rng.randint(3, 4))]
+        options = moves(tuple(sorted(numbers)))
+        if options:
+            move = rng.choice(options)
+            shown = ",".join(map(str, numbers))
+            pieces += [(f"{shown}:{move.left}{move.op}{move.right}=", False), (f"{move.value}:{','.join(map(str, move.rest))}\n", True)]
+    return pieces
+
+
+def _worked(task: Any, rng: random.Random) -> Pieces:
+    problem: Problem | None = None
+    while problem is None or problem.split != "train":
+        problem = task.make(rng)
+    text = task.demonstrate(problem, rng.choice(EFFORTS), rng).text
+    work, answer = text.removeprefix("<think>").split("</think>")
+    return [(f"{problem.text}|", False), (f"{work}|{answer}\n", True)]
+
+
+def chain(rng: random.Random) -> Pieces:
+    return _worked(Chain(shortest=1, longest=8), rng)
+
+
+def countdown(rng: random.Random) -> Pieces:
+    return _worked(Countdown(), rng)
+
+
+def arithmetic(rng: random.Random) -> Pieces:
+    return _worked(Arithmetic(shortest=1), rng)
+
+
+KINDS: dict[str, Callable[[random.Random], Pieces]] = {
+    "facts": facts,
+    "copy": copy,
+    "compare": compare,
+    "left": left,
+    "chain": chain,
+    "countdown": countdown,
+    "arithmetic": arithmetic,
+}
