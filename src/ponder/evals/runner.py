@@ -1,0 +1,182 @@
+"""Drawing the attempts a measurement needs: one engine call for all problems, efforts and attempts that are missing.
+
+The seed of an attempt is decided by (seed of the sampling, problem, effort, attempt number), so more attempts, other
+problems or another order never repeat or change a draw. Completions are graded and stored as they finish; whatever
+ends the call early, what has finished is stored.
+Not covered: strategies that search (they bring their own driver); graders slower than the engine, which hold it up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ponder.errors import ConfigError
+from ponder.evals.attempts import Attempt, AttemptStore, Key, key, make_attempt, sampling_key
+from ponder.intervals import Interval, cluster_mean
+from ponder.progress import Bar
+from ponder.types import DoneEvent, Effort, Engine, Ledger, Problem, Request, Sampling, Task
+
+FLUSH_SECONDS = 1.0
+FLUSH_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure: every problem at every effort, `attempts` times."""
+
+    problems: tuple[Problem, ...]
+    attempts: int = 16
+    efforts: tuple[Effort | None, ...] = (None,)
+    sampling: Sampling = Sampling()
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or not self.problems or not self.efforts:
+            raise ConfigError(
+                f"nothing to measure: {len(self.problems)} problems, {self.attempts} attempts, "
+                f"{len(self.efforts)} efforts"
+            )
+        if len({p.id for p in self.problems}) < len(self.problems):
+            raise ConfigError("a problem occurs twice; attempts are stored by problem, so give each once")
+
+    @property
+    def total(self) -> int:
+        return len(self.problems) * self.attempts * len(self.efforts)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One attempt of a plan that is not stored yet."""
+
+    problem: Problem
+    effort: Effort | None
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All rows of a plan, stored earlier or drawn now, and what drawing cost now."""
+
+    rows: list[Attempt]
+    drawn: int
+    ledger: Ledger
+
+
+def attempt_seed(base: int, problem: str, effort: Effort | None, number: int) -> int:
+    """The seed of one attempt: 63 bits of SHA-256 over what names it."""
+    digest = hashlib.sha256(f"{base}/{problem}/{effort or ''}/{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def evaluate(
+    engine: Engine, task: Task, plan: Plan, store: AttemptStore, *, model: str, bar: Bar | None = None
+) -> Evaluation:
+    """Complete `plan` in `store` with new attempts of `engine` under the name `model`; the rows come in plan order.
+
+    `bar` (of plan.total) shows running accuracy with its interval over problems, tokens per second and time left.
+    """
+    wanted = [Draw(p, e, n) for e in plan.efforts for p in plan.problems for n in range(plan.attempts)]
+    settings = sampling_key(plan.sampling)
+    keys = [key(task.name, d.problem.id, d.number, model, d.effort, settings) for d in wanted]
+    stored = [row for k in keys if (row := store.get(k)) is not None]
+    missing = [d for d, k in zip(wanted, keys, strict=True) if store.get(k) is None]
+    recorder = Recorder(task, store, missing, model, settings, bar)
+    recorder.start(stored)
+    before = engine.ledger
+    if missing:
+        try:
+            engine.generate(_requests(engine, plan.sampling, missing), recorder.done)
+        finally:
+            recorder.flush()
+    return Evaluation([_found(store, k) for k in keys], len(missing), engine.ledger - before)
+
+
+def _found(store: AttemptStore, wanted: Key) -> Attempt:
+    row = store.get(wanted)
+    assert row is not None, f"the engine returned no completion for {wanted}"
+    return row
+
+
+def _requests(engine: Engine, sampling: Sampling, draws: Sequence[Draw]) -> list[Request]:
+    prompts: dict[tuple[str, Effort | None], tuple[int, ...]] = {}
+    requests: list[Request] = []
+    for d in draws:
+        name = (d.problem.id, d.effort)
+        if name not in prompts:
+            prompts[name] = engine.encode(d.problem.messages, d.effort)
+        drawn = sampling.with_seed(attempt_seed(sampling.seed, d.problem.id, d.effort, d.number))
+        requests.append(Request(prompts[name], drawn, f"{d.problem.id}/{d.effort or ''}/{d.number}", d.problem.id))
+    return requests
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Grades and stores completions as they finish; `done` is the engine's callback."""
+
+    task: Task
+    store: AttemptStore
+    draws: Sequence[Draw]
+    model: str
+    settings: str
+    bar: Bar | None
+    clock: Callable[[], float] = time.monotonic
+    waiting: list[Attempt] = field(default_factory=list[Attempt])
+    verdicts: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
+    tokens: int = 0
+    finished: int = 0
+    shown: int = 0
+    started: float = 0.0
+    flushed: float = 0.0
+
+    def start(self, stored: Sequence[Attempt]) -> None:
+        """Begin with the rows that need no drawing."""
+        self.started = self.flushed = self.clock()
+        for row in stored:
+            self._count(row)
+        if self.bar is not None and stored:
+            self.bar.advance(len(stored), accuracy=shown_interval(self.accuracy()))
+
+    def done(self, event: DoneEvent) -> None:
+        draw = self.draws[event.index]
+        grade = self.task.grader.grade(draw.problem, event.completion)
+        row = make_attempt(
+            self.task.name, draw.problem, draw.number, self.model, draw.effort, self.settings, event.completion, grade
+        )
+        if event.completion.finish == "cancelled":
+            return
+        self.waiting.append(row)
+        self.tokens += len(row.tokens)
+        self.finished += 1
+        self._count(row)
+        if len(self.waiting) >= FLUSH_ROWS or self.clock() - self.flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def _count(self, row: Attempt) -> None:
+        self.verdicts.setdefault((row.problem, row.effort or ""), []).append(float(row.correct))
+
+    def flush(self) -> None:
+        """Store what waits and move the bar."""
+        rows, self.waiting = self.waiting, []
+        self.store.add(rows)
+        self.flushed = self.clock()
+        if self.bar is not None and self.finished > self.shown:
+            amount, self.shown = self.finished - self.shown, self.finished
+            seconds = max(self.flushed - self.started, 1e-9)
+            left = seconds / self.finished * (len(self.draws) - self.finished)
+            self.bar.advance(
+                amount,
+                accuracy=shown_interval(self.accuracy()),
+                tokens_per_s=f"{self.tokens / seconds:,.0f}",
+                left=f"{left:.0f}s",
+            )
+
+    def accuracy(self) -> Interval:
+        """Accuracy so far over (problem, effort) pairs; early on, short completions are over-represented."""
+        return cluster_mean([sum(v) / len(v) for v in self.verdicts.values()])
+
+
+def shown_interval(value: Interval) -> str:
+    """`61.2% (57.0–65.3)`."""
+    return f"{value.mean:.1%} ({100 * value.low:.1f}–{100 * value.high:.1f})"

@@ -1,0 +1,150 @@
+"""Numbers from stored attempts: pass@k, cons@k, tokens, outcomes, by effort, by tag. Pure functions, no new tokens.
+
+Per problem first, then over problems, so a problem counts once however often it was tried, and every interval is over
+problems (`cluster_mean`). k runs over powers of two up to the smallest number of attempts at any problem, so no k is
+ever estimated from fewer than k attempts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from ponder.evals.attempts import Attempt
+from ponder.evals.stats import cluster_mean, majority_at_k, pass_at_k, powers_of_two
+from ponder.intervals import Interval, mean_interval
+from ponder.types import EFFORTS, Grader, Problem
+
+Classify = Callable[[Attempt], Hashable | None]
+MAX_TAG_VALUES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a set of attempts shows: `pass_at` and `cons_at` by k; `tokens` per attempt; counts by outcome."""
+
+    problems: int
+    attempts: int
+    pass_at: dict[int, Interval]
+    cons_at: dict[int, Interval]
+    tokens: Interval
+    outcomes: dict[str, int]
+    truncated: int
+
+    @property
+    def pass_at_1(self) -> Interval:
+        return self.pass_at[1]
+
+
+def classifier(grader: Grader) -> Classify:
+    """How answers are told apart in a vote: by the grader's `key(answer)` when it has one, else by value or text.
+
+    An attempt without an answer, or whose answer could not be read, abstains. Never looks at the verdict beyond that.
+    """
+    own = getattr(grader, "key", None)
+
+    def classify(row: Attempt) -> Hashable | None:
+        if row.answer is None or row.outcome in ("unparsed", "timeout", "error"):
+            return None
+        return own(row.answer) if callable(own) else plain_key(row.answer)
+
+    return classify
+
+
+def plain_key(answer: str) -> Hashable:
+    """Equal for answers that spell the same rational number (`0.5`, `1/2`, `1,000`), else for the same text."""
+    text = " ".join(answer.split())
+    try:
+        return Fraction(text.replace(",", "").replace(" ", "")) if len(text) <= 40 and "e" not in text.lower() else text
+    except (ValueError, ZeroDivisionError):
+        return text
+
+
+def by_problem(rows: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    """Rows grouped by problem, in order of attempt."""
+    groups: dict[str, list[Attempt]] = {}
+    for row in rows:
+        groups.setdefault(row.problem, []).append(row)
+    return {problem: sorted(group, key=lambda r: r.attempt) for problem, group in groups.items()}
+
+
+def summarize(rows: Sequence[Attempt], classify: Classify) -> Summary:
+    """The summary of one model, effort and sampling; ValueError when there is no row."""
+    groups = list(by_problem(rows).values())
+    if not groups:
+        raise ValueError("summarize: no attempts")
+    least = min(len(group) for group in groups)
+    pass_at: dict[int, Interval] = {}
+    cons_at: dict[int, Interval] = {}
+    votes = [([classify(r) for r in group], [r.correct for r in group]) for group in groups]
+    for k in powers_of_two(least):
+        pass_at[k] = cluster_mean([pass_at_k(len(good), sum(good), k) for _, good in votes])
+        cons_at[k] = cluster_mean([majority_at_k(answers, good, k) for answers, good in votes])
+    return Summary(
+        problems=len(groups),
+        attempts=len(rows),
+        pass_at=pass_at,
+        cons_at=cons_at,
+        tokens=mean_interval([sum(len(r.tokens) for r in group) / len(group) for group in groups]),
+        outcomes=dict(Counter(row.outcome for row in rows)),
+        truncated=sum(row.finish == "length" for row in rows),
+    )
+
+
+def by_effort(rows: Sequence[Attempt], classify: Classify) -> dict[str, Summary]:
+    """A summary per effort level present, low to high; rows without an effort come under 'none'."""
+    found = {row.effort for row in rows}
+    levels = [effort for effort in (None, *EFFORTS) if effort in found]
+    return {level or "none": summarize([r for r in rows if r.effort == level], classify) for level in levels}
+
+
+def by_tag(rows: Sequence[Attempt], problems: Sequence[Problem]) -> dict[str, dict[str, dict[str, Any]]]:
+    """pass@1 per value of every tag with 2 to 12 values: tag -> value -> mean, low, high, problems."""
+    groups = by_problem(rows)
+    rate = {name: sum(r.correct for r in group) / len(group) for name, group in groups.items()}
+    known = [problem for problem in problems if problem.id in rate]
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for tag in dict.fromkeys(tag for problem in known for tag in problem.tags):
+        values: dict[Any, list[float]] = {}
+        for problem in known:
+            if tag in problem.tags:
+                values.setdefault(problem.tags[tag], []).append(rate[problem.id])
+        if 2 <= len(values) <= MAX_TAG_VALUES:
+            table[tag] = {str(value): _tag_row(rates) for value, rates in sorted(values.items(), key=_order)}
+    return table
+
+
+def _tag_row(rates: Sequence[float]) -> dict[str, Any]:
+    found = cluster_mean(rates)
+    return {"mean": found.mean, "low": found.low, "high": found.high, "problems": len(rates)}
+
+
+def _order(item: tuple[Any, Any]) -> tuple[bool, Any]:
+    value = item[0]
+    return (False, value) if isinstance(value, int | float) else (True, str(value))
+
+
+def plain(summary: Summary) -> dict[str, Any]:
+    """The summary as it is written to JSON."""
+    curves = {
+        name: {str(k): interval_json(v) for k, v in table.items()}
+        for name, table in (("pass_at", summary.pass_at), ("cons_at", summary.cons_at))
+    }
+    return {
+        "problems": summary.problems,
+        "attempts": summary.attempts,
+        "pass_at_1": summary.pass_at_1.mean,
+        "interval": summary.pass_at_1.pair,
+        **curves,
+        "tokens": summary.tokens.mean,
+        "outcomes": summary.outcomes,
+        "truncated": summary.truncated,
+    }
+
+
+def interval_json(value: Interval) -> dict[str, float]:
+    """mean, low and high of an interval."""
+    return {"mean": value.mean, "low": value.low, "high": value.high}
