@@ -1,0 +1,73 @@
+"""Causal attention for training and scoring: explicit matrices for short sequences, fused SDPA for long ones.
+
+Shapes: B rows, T tokens, N heads, K key-value heads, G = N / K, H head width. Queries are grouped by key-value head, so
+keys and values are never repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EXPLICIT_TOKENS = 512
+"""Longest sequence for explicit matrices, in bf16 on a CPU. Measured on a Zen 5 core, forward and backward, 6 heads of
+width 32: 31 against 152 ms at 128 x 96 tokens, 118 against 196 at 64 x 256, 145 against 149 at 16 x 512. In fp32 SDPA
+wins throughout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Who may look at whom: causal, and within equal `segments_BT` when there are any. Made once per forward pass."""
+
+    bias: Tensor | None  # explicit: (T, T) or (B, 1, 1, T, T), 0 where allowed and -inf elsewhere
+    allowed: Tensor | None  # SDPA with segments: (B, 1, T, T), True where allowed
+
+
+def use_explicit(tokens: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether explicit matrices are the faster way for sequences of this length."""
+    return device.type == "cpu" and dtype == torch.bfloat16 and tokens <= EXPLICIT_TOKENS
+
+
+def make_mask(tokens_BT: Tensor, segments_BT: Tensor | None, dtype: torch.dtype) -> Mask:
+    """The mask for a batch whose attention runs in `dtype`."""
+    T, device = tokens_BT.shape[1], tokens_BT.device
+    explicit = use_explicit(T, dtype, device)
+    if not explicit and segments_BT is None:
+        return Mask(None, None)
+    allowed = torch.ones(T, T, dtype=torch.bool, device=device).tril()
+    if segments_BT is not None:
+        allowed = allowed & (segments_BT[:, :, None] == segments_BT[:, None, :])  # (B, T, T)
+    if not explicit:
+        return Mask(None, allowed[:, None])
+    bias = torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill_(~allowed, float("-inf"))
+    return Mask(bias if segments_BT is None else bias[:, None, None], None)
+
+
+def attend(q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, mask: Mask) -> Tensor:
+    """Attention outputs (B, T, N·H) of queries that are already divided by sqrt(H)."""
+    B, T, N, H = q_BTNH.shape
+    if mask.bias is not None:
+        return _explicit(q_BTNH, k_BTKH, v_BTKH, mask.bias)
+    q, k, v = (x.transpose(1, 2) for x in (q_BTNH, k_BTKH, v_BTKH))
+    out = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask.allowed, is_causal=mask.allowed is None, scale=1.0, enable_gqa=q.shape[1] != k.shape[1]
+    )
+    return out.transpose(1, 2).reshape(B, T, N * H)
+
+
+def _explicit(q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, bias: Tensor) -> Tensor:
+    B, T, N, H = q_BTNH.shape
+    K = k_BTKH.shape[2]
+    G = N // K
+    q = q_BTNH.view(B, T, K, G, H).permute(0, 2, 3, 1, 4).reshape(B * K, G * T, H)
+    k = k_BTKH.permute(0, 2, 3, 1).reshape(B * K, H, T)
+    v = v_BTKH.transpose(1, 2).reshape(B * K, T, H)
+    if bias.dim() == 2:
+        scores = torch.baddbmm(bias.repeat(G, 1) if G > 1 else bias, q, k)
+    else:
+        scores = torch.bmm(q, k).view(B, K, G, T, T).add(bias).view(B * K, G * T, T)
+    out = torch.bmm(scores.softmax(dim=-1), v)
+    return out.view(B, K, G, T, H).permute(0, 3, 1, 2, 4).reshape(B, T, N * H)
