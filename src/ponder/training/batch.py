@@ -1,0 +1,127 @@
+"""The batch every algorithm fills and every loss reads: per-token streams, and nothing that names an algorithm.
+
+Shapes: B rows, T tokens, N learned tokens of a batch in row-major order.
+
+Two laws, stated here once. (1) `x_BT[b, t]` describes token t itself: its log-probability, its advantage, whether it is
+learned; position 0 of a document is never learned. (2) Masks are positive: `trainable_BT` is true where a token counts.
+A third follows from `examples.weigh`: a loss is the plain sum of weight x token loss, so batches add up.
+
+Rows are made by first-fit-decreasing packing (several documents per row, told apart by `segments_BT`) or by padding (one
+document per row, rows of like length together). Packing saves padding, padding needs no segment mask; both give the
+same loss. Not covered: splitting one document over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ponder.training.examples import CE, Example
+
+PADDING = -1  # segment of tokens that belong to no document
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Per-token streams, all (B, T). `packed` says that some row holds more than one document."""
+
+    tokens_BT: Tensor
+    positions_BT: Tensor
+    segments_BT: Tensor
+    trainable_BT: Tensor
+    component_BT: Tensor
+    weight_BT: Tensor
+    advantage_BT: Tensor
+    old_logprobs_BT: Tensor
+    ref_logprobs_BT: Tensor
+    sampler_logprobs_BT: Tensor
+    packed: bool = False
+
+    def to(self, device: str | torch.device) -> Batch:
+        """The same batch on another device."""
+        if self.tokens_BT.device == torch.device(device):
+            return self
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in moved.items()})
+
+    def learned(self, stream_BT: Tensor) -> Tensor:
+        """The N values of a stream at learned tokens."""
+        return stream_BT[self.trainable_BT]
+
+    @property
+    def sequence_N(self) -> Tensor:
+        """Which document (0, 1, …) each learned token belongs to."""
+        B = self.segments_BT.shape[0]
+        rows_B1 = torch.arange(B, device=self.segments_BT.device)[:, None]
+        keys_BT = rows_B1 * (self.segments_BT.max() + 2) + self.segments_BT
+        return torch.unique(self.learned(keys_BT), return_inverse=True)[1]
+
+
+Row = list[Example]
+
+
+def pack(examples: Sequence[Example], row_tokens: int) -> list[Row]:
+    """First-fit-decreasing: rows of at most `row_tokens` tokens (a longer document gets a row of its own)."""
+    rows: list[Row] = []
+    room: list[int] = []
+    first = 0  # rows before this one are full
+    for e in sorted(examples, key=len, reverse=True):
+        n = len(e)
+        while first < len(rows) and room[first] < 4:
+            first += 1
+        for r in range(first, len(rows)):
+            if room[r] >= n:
+                rows[r].append(e)
+                room[r] -= n
+                break
+        else:
+            rows.append([e])
+            room.append(row_tokens - n)
+    return rows
+
+
+def build(rows: Sequence[Row], pad_id: int = 0) -> Batch:
+    """One batch from rows of documents, padded at the end to the longest row."""
+    B, T = len(rows), max(sum(len(e) for e in row) for row in rows)
+    tokens, positions = np.full((B, T), pad_id, dtype=np.int64), np.zeros((B, T), dtype=np.int64)
+    segments, component = np.full((B, T), PADDING, dtype=np.int64), np.full((B, T), CE, dtype=np.int64)
+    trainable = np.zeros((B, T), dtype=bool)
+    weight, advantage, old, ref, sampler = np.zeros((5, B, T), dtype=np.float32)
+    for b, row in enumerate(rows):
+        start = 0
+        for s, e in enumerate(row):
+            at = (b, slice(start, start + len(e)))
+            tokens[at], positions[at], segments[at] = e.token_ids, np.arange(len(e)), s
+            trainable[at], component[at], weight[at], advantage[at] = e.trainable, e.component, e.weight, e.advantage
+            for stream, values in ((old, e.old_logprobs), (ref, e.ref_logprobs), (sampler, e.sampler_logprobs)):
+                if values is not None:
+                    stream[at] = values
+            start += len(e)
+    streams = (tokens, positions, segments, trainable, component, weight, advantage, old, ref, sampler)
+    return Batch(*(torch.from_numpy(x) for x in streams), packed=any(len(row) > 1 for row in rows))
+
+
+def micro_batches(
+    examples: Sequence[Example], micro_tokens: int, row_tokens: int | None = None, pad_id: int = 0
+) -> Iterator[Batch]:
+    """Split one step's examples into batches of at most `micro_tokens` tokens, padding included (a row at least).
+
+    `row_tokens` packs documents into rows of that many tokens; None pads instead, with rows of like length together.
+    """
+    rows = pack(examples, row_tokens) if row_tokens else [[e] for e in sorted(examples, key=len, reverse=True)]
+    rows = sorted(rows, key=lambda row: -sum(len(e) for e in row))
+    group: list[Row] = []
+    longest = 0
+    for row in rows:
+        length = sum(len(e) for e in row)
+        if group and (len(group) + 1) * max(longest, length) > micro_tokens:
+            yield build(group, pad_id)
+            group, longest = [], 0
+        group.append(row)
+        longest = max(longest, length)
+    if group:
+        yield build(group, pad_id)

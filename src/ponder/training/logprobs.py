@@ -1,0 +1,68 @@
+"""Log-probabilities and entropies of the learned tokens, without logits of the whole batch.
+
+Shapes: B rows, T tokens, N learned tokens, C tokens of a chunk, D width, V vocabulary.
+Only hidden states that predict a learned token pass through the head. Above `CHUNK_VALUES` logits the head runs in chunks
+whose logits are recomputed in the backward pass, so memory is that of one chunk, not of N x V. Logits are divided by the
+sampling temperature before the softmax, as the sampler did. Not covered: fused kernels, vocabulary sharding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ponder.training.batch import Batch
+
+CHUNK_VALUES = 1 << 24
+
+
+def from_logits(logits_CV: Tensor, targets_C: Tensor, temperature: float, entropy: bool) -> tuple[Tensor, Tensor]:
+    """Log-probability of each target and entropy of each distribution (nats; zeros when not asked for)."""
+    logits_CV = logits_CV.float()
+    if temperature != 1.0:
+        logits_CV = logits_CV / temperature
+    if not entropy:
+        logprobs_C = -torch.nn.functional.cross_entropy(logits_CV, targets_C, reduction="none")
+        return logprobs_C, torch.zeros_like(logprobs_C)
+    all_CV = torch.log_softmax(logits_CV, dim=-1)
+    logprobs_C = all_CV.gather(1, targets_C[:, None])[:, 0]
+    with torch.no_grad():
+        entropy_C = -(all_CV.exp() * all_CV).sum(-1)
+    return logprobs_C, entropy_C
+
+
+def learned_logprobs(
+    model: Any, batch: Batch, temperature: float = 1.0, entropy: bool = False, chunk_values: int = CHUNK_VALUES
+) -> tuple[Tensor, Tensor]:
+    """(logprobs_N, entropy_N) of the learned tokens in row-major order; entropy carries no gradient."""
+    positions_BT = batch.positions_BT if batch.packed else None
+    hidden_BTD = model.hidden(batch.tokens_BT, positions_BT, batch.segments_BT if batch.packed else None)
+    where_M = batch.trainable_BT.flatten().nonzero()[:, 0]
+    hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])[where_M - 1]
+    targets_N = batch.tokens_BT.flatten()[where_M]
+    return head_logprobs(model, hidden_ND, targets_N, temperature, entropy, chunk_values)
+
+
+def head_logprobs(
+    model: Any, hidden_ND: Tensor, targets_N: Tensor, temperature: float, entropy: bool, chunk_values: int = CHUNK_VALUES
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of `targets_N` from the hidden states that predict them, in chunks when the logits are many."""
+
+    def piece(hidden_CD: Tensor, targets_C: Tensor) -> tuple[Tensor, Tensor]:
+        return from_logits(model.head(hidden_CD), targets_C, temperature, entropy)
+
+    rows = max(1, chunk_values // int(model.config.vocab_size))
+    if len(targets_N) <= rows:
+        return piece(hidden_ND, targets_N)
+    logprobs, entropies = [], []
+    for hidden_CD, targets_C in zip(hidden_ND.split(rows), targets_N.split(rows), strict=True):
+        if torch.is_grad_enabled():
+            out = checkpoint(piece, hidden_CD, targets_C, use_reentrant=False, preserve_rng_state=False)
+        else:
+            out = piece(hidden_CD, targets_C)
+        logprobs.append(out[0])  # type: ignore[index]
+        entropies.append(out[1])  # type: ignore[index]
+    return torch.cat(logprobs), torch.cat(entropies)

@@ -1,0 +1,31 @@
+"""Pretraining: the loop of SFT over generated text that never ends and never repeats (`ponder.tasks.corpus`).
+
+Document i is a pure function of (mixture, seed, i), so a checkpoint needs only a number to go on exactly where it was. The
+evaluation loss is over documents with numbers far beyond any training run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import field
+
+from ponder.errors import ConfigError
+from ponder.training.settings import Optimizer
+from ponder.training.supervised import Evaluate, Supervised, train
+
+
+class PretrainConfig(Supervised):
+    """`ponder train pretrain`: `mixture` weighs the kinds of document."""
+
+    out: str = "runs/pretrain"
+    mixture: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("facts", "copy", "compare"), 1.0))
+    optimizer: Optimizer = Optimizer(kind="muon", lr=4e-3, muon_lr=0.02, warmup=100, hold=0.5, schedule="linear", final=0.0)
+    eval_every: int = 250
+
+
+def run(config: PretrainConfig, evaluate: Evaluate | None = None) -> dict[str, Any]:
+    """Pretrain and return the summary; `evaluate(model, tokenizer, step)` adds numbers every `eval_every` steps."""
+    if not config.mixture or min(config.mixture.values()) < 0 or sum(config.mixture.values()) <= 0:
+        raise ConfigError("mixture must name kinds of document with weights of at least 0, not all 0")
+    return train(config, "train pretrain", {"kind": "corpus", "mixture": config.mixture}, evaluate, "pretrain")

@@ -1,0 +1,236 @@
+"""Where training examples come from: sources whose example number i is a pure function of the settings and i.
+
+A source is described by plain JSON values (so that a worker process can open it, and a checkpoint needs only a number to
+continue) and delivers blocks of `BLOCK` examples by block number. Kinds: `corpus` (the generated pretraining text, from
+`ponder.tasks.corpus`), `mixture` (demonstrations of built-in tasks and rows of files, in exact proportion to their
+weights). No torch here. Not covered: remote data sets, shuffling files larger than memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ponder.errors import ConfigError, DataError
+from ponder.text.tokenizer import Tokenizer
+from ponder.training.examples import Example, from_demonstration, from_messages, from_pieces
+from ponder.types import EFFORTS, Message, Problem
+
+BLOCK = 256
+PERIOD = 1000
+PROBLEM_KEYS = ("weight", "limit", "efforts", "task", "file", "prompt", "completion", "effort")
+
+
+class Source(Protocol):
+    """Endless examples by block number."""
+
+    def block(self, number: int) -> list[Example]: ...
+
+
+def random_for(*key: Any) -> random.Random:
+    """A generator of its own for each key: what is drawn for one thing never depends on what was drawn for another."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
+    return random.Random(int.from_bytes(digest[:8], "little"))
+
+
+def load_tokenizer(name: str) -> Tokenizer:
+    """The miniature's tokenizer for "mini", else that of a model folder."""
+    return Tokenizer.mini() if name == "mini" else Tokenizer.load(name)
+
+
+def open_source(spec: Mapping[str, Any]) -> Source:
+    """The source described by `spec`: {"kind", "tokenizer", "seed", "context", and "mixture" or "data"}."""
+    tokenizer = load_tokenizer(spec["tokenizer"])
+    if spec["kind"] == "corpus":
+        return Corpus(spec["mixture"], int(spec["seed"]), tokenizer, int(spec["context"]))
+    if spec["kind"] == "mixture":
+        return Mixture(spec["data"], int(spec["seed"]), tokenizer, int(spec["context"]))
+    raise ConfigError(f"unknown source kind '{spec['kind']}'; known: corpus, mixture")
+
+
+class Corpus:
+    """Generated pretraining text: example i is document i of (mixture, seed)."""
+
+    def __init__(self, mixture: Mapping[str, float], seed: int, tokenizer: Tokenizer, context: int) -> None:
+        self.mixture, self.seed, self.tokenizer, self.context = mixture, seed, tokenizer, context
+
+    def block(self, number: int) -> list[Example]:
+        from ponder.tasks import corpus
+
+        numbers = range(number * BLOCK, (number + 1) * BLOCK)
+        return [self._example(corpus.document(self.mixture, self.seed, i), i) for i in numbers]
+
+    def _example(self, pieces: Sequence[tuple[str, bool]], i: int) -> Example:
+        return fits(from_pieces(pieces, self.tokenizer), self.context, f"corpus document {i}")
+
+
+class Mixture:
+    """Several sources in exact proportion to their weights; each walks through its own items in shuffled epochs."""
+
+    def __init__(self, data: Sequence[Mapping[str, Any]], seed: int, tokenizer: Tokenizer, context: int) -> None:
+        if not data:
+            raise ConfigError("data is empty: name at least one task or file to learn from")
+        self.seed, self.tokenizer, self.context = seed, tokenizer, context
+        self.parts = [_part(entry, seed) for entry in data]
+        self.order = schedule([float(entry.get("weight", 1.0)) for entry in data], seed)
+
+    def block(self, number: int) -> list[Example]:
+        return [self.example(i) for i in range(number * BLOCK, (number + 1) * BLOCK)]
+
+    def example(self, i: int) -> Example:
+        """Example i: which part, and which of that part's items, follow from i alone."""
+        rounds, at = divmod(i, PERIOD)
+        part = self.order[at]
+        count = rounds * self.order.count(part) + self.order[:at].count(part)
+        made, where = self.parts[part].make(count, self.tokenizer)
+        return fits(made, self.context, where)
+
+
+def schedule(weights: Sequence[float], seed: int) -> list[int]:
+    """A fixed shuffled period of part numbers, each as often as its share says (largest remainders)."""
+    total = sum(weights)
+    if not weights or min(weights) < 0 or total <= 0:
+        raise ConfigError(f"data weights must be at least 0 and not all 0, got {list(weights)}")
+    exact = [w / total * PERIOD for w in weights]
+    counts = [int(x) for x in exact]
+    for j in sorted(range(len(exact)), key=lambda j: counts[j] - exact[j])[: PERIOD - sum(counts)]:
+        counts[j] += 1
+    order = [j for j, n in enumerate(counts) for _ in range(n)]
+    random_for("mixture", seed).shuffle(order)
+    return order
+
+
+class TaskPart:
+    """Demonstrations of a task's training problems; effort and wording drawn anew each time.
+
+    A task that can make problems from a generator (`make`) gives a fresh one every time unless `limit` asks for that many
+    fixed ones; other tasks walk through their training split in shuffled epochs.
+    """
+
+    def __init__(self, entry: Mapping[str, Any], seed: int) -> None:
+        from ponder import tasks
+
+        options = {k: v for k, v in entry.items() if k not in PROBLEM_KEYS}
+        self.name, self.seed = str(entry["task"]), seed
+        self.task: Any = tasks.get(self.name, **options)
+        if not hasattr(self.task, "demonstrate"):
+            raise ConfigError(f"task '{self.name}' has no demonstrations to imitate; use a file with completions")
+        self.efforts = list(entry.get("efforts", EFFORTS))
+        self.problems: list[Problem] = []
+        if "limit" in entry or not hasattr(self.task, "make"):
+            self.problems = self.task.problems("train", entry.get("limit"), seed)
+        self.shuffled = Shuffled(len(self.problems), (self.name, seed))
+
+    def make(self, count: int, tokenizer: Tokenizer) -> tuple[Example, str]:
+        rng = random_for("demonstrate", self.name, self.seed, count)
+        problem = self.problems[self.shuffled[count]] if self.problems else self._fresh(rng)
+        demonstration = self.task.demonstrate(problem, rng.choice(self.efforts), rng)
+        return from_demonstration(demonstration, tokenizer), f"task {self.name}, problem {problem.id}"
+
+    def _fresh(self, rng: random.Random) -> Problem:
+        while True:
+            problem = self.task.make(rng)
+            if problem is not None and problem.split == "train":
+                return problem
+
+
+class FilePart:
+    """Rows of a JSONL or parquet file: prompt and completion columns, or messages ending with the assistant's."""
+
+    def __init__(self, entry: Mapping[str, Any], seed: int) -> None:
+        self.path = Path(str(entry["file"]))
+        self.columns = {k: str(entry.get(k, k)) for k in ("prompt", "completion", "effort")}
+        self.rows = list(read_rows(self.path))
+        if entry.get("limit"):
+            self.rows = self.rows[: int(entry["limit"])]
+        if not self.rows:
+            raise DataError(f"{self.path}: no rows")
+        self.shuffled = Shuffled(len(self.rows), (str(self.path), seed))
+
+    def make(self, count: int, tokenizer: Tokenizer) -> tuple[Example, str]:
+        line, row = self.rows[self.shuffled[count]]
+        where = f"{self.path}:{line}"
+        messages, completion = conversation(row, self.columns, where)
+        effort = row.get(self.columns["effort"])
+        return from_messages(messages, completion, tokenizer, effort if effort in EFFORTS else None), where
+
+
+def _part(entry: Mapping[str, Any], seed: int) -> TaskPart | FilePart:
+    if ("task" in entry) == ("file" in entry):
+        raise ConfigError(f"a data entry names either task or file, got {dict(entry)}")
+    return TaskPart(entry, seed) if "task" in entry else FilePart(entry, seed)
+
+
+class Shuffled:
+    """Position k of an endless walk over n items: every epoch a fresh permutation, each decided by the key alone."""
+
+    def __init__(self, n: int, key: tuple[Any, ...]) -> None:
+        self.n, self.key = n, key
+        self._epoch, self._order = -1, list[int]()
+
+    def __getitem__(self, k: int) -> int:
+        epoch, at = divmod(k, self.n)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, list(range(self.n))
+            random_for("shuffle", *self.key, epoch).shuffle(self._order)
+        return self._order[at]
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, row) of a JSONL or parquet file; DataError with path:line for a broken row."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow.parquet as parquet
+        except ImportError:
+            raise DataError(f"{path}: reading parquet needs pyarrow; install ponder[data]") from None
+        try:
+            table = parquet.read_table(path)
+        except Exception as error:  # pyarrow has many kinds
+            raise DataError(f"{path}: not a readable parquet file ({error})") from None
+        yield from enumerate(table.to_pylist(), 1)
+        return
+    import json
+
+    with path.open(encoding="utf-8") as file:
+        for line, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                row = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{line}: not valid JSON ({error.msg})") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{line}: a row must be an object, got {type(row).__name__}")
+            yield line, row
+
+
+def conversation(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> tuple[list[Message], str]:
+    """Messages to read and the completion to learn."""
+    if "messages" in row:
+        try:
+            turns = [Message(str(m["role"]), str(m["content"])) for m in row["messages"]]
+        except (TypeError, KeyError):
+            raise DataError(f"{where}: messages must be a list of objects with role and content") from None
+        if len(turns) < 2 or turns[-1].role != "assistant":
+            raise DataError(f"{where}: messages must end with the assistant's turn to learn")
+        prompt, completion = turns[:-1], turns[-1].content
+    else:
+        missing = [columns[k] for k in ("prompt", "completion") if not isinstance(row.get(columns[k]), str)]
+        if missing:
+            raise DataError(f"{where}: no text in '{missing[0]}'; the row has {', '.join(sorted(row)) or 'no columns'}")
+        prompt, completion = [Message("user", row[columns["prompt"]])], row[columns["completion"]]
+    if not completion.strip():
+        raise DataError(f"{where}: the completion is empty")
+    return prompt, completion
+
+
+def fits(made: Example, context: int, where: str) -> Example:
+    """The example itself, or DataError when it is longer than the model's context."""
+    if len(made) > context:
+        raise DataError(f"{where}: {len(made)} tokens do not fit the context of {context}")
+    return made
