@@ -13,16 +13,17 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import msgspec
 from msgspec import inspect
 
-from ponder.errors import ConfigError, nearest
+from ponder.errors import ConfigError, nearest, unknown
 
 C = TypeVar("C", bound="Config")
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every command's settings; immutable, refuses keys it does not know.
 
@@ -37,10 +38,10 @@ def load(cls: type[C], path: str | Path | None = None, overrides: Mapping[str, A
     """
     tree = read_toml(path) if path is not None else {}
     source = dict.fromkeys(_leaves(tree), str(path))
-    _check_keys(cls, tree, str(path))
+    check_keys(cls, tree, str(path))
     for key, value in (overrides or {}).items():
-        override = _nest(key, value)
-        _check_keys(cls, override, "flag")
+        override = nest(key, value)
+        check_keys(cls, override, "flag")
         _merge(tree, override)
         source.update(dict.fromkeys(_leaves(override), "flag"))
     return build(cls, tree, source)
@@ -60,11 +61,28 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; shipped recipes are listed by 'ponder recipes'") from None
+        raise ConfigError(f"{path}: no such file") from None
     except OSError as error:
         raise ConfigError(f"{path}: can not be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def find_recipe(name: str) -> Path:
+    """The TOML file called `name`: a path, or the name of a recipe that ships with ponder, `.toml` or not."""
+    if Path(name).exists():
+        return Path(name)
+    shipped = {file.stem: file for folder in _recipe_folders() for file in sorted(folder.glob("*.toml"))}
+    stem = Path(name).name.removesuffix(".toml")
+    if stem in shipped and Path(name).parent.name in ("", "recipes"):
+        return shipped[stem]
+    raise unknown("recipe", name, shipped)
+
+
+def _recipe_folders() -> list[Path]:
+    """`recipes/` of a checkout, or of the installed package."""
+    here = Path(__file__).resolve().parent
+    return [folder for folder in (here / "recipes", here.parents[1] / "recipes") if folder.is_dir()]
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -140,7 +158,8 @@ def _explain(cls: type, tree: Mapping[str, Any], message: str, source: Mapping[s
     return ConfigError(f"{prefix}{shown} is not allowed: expected {allowed(field.type)}")
 
 
-def _check_keys(cls: type, tree: Mapping[str, Any], where: str, prefix: str = "") -> None:
+def check_keys(cls: type, tree: Mapping[str, Any], where: str, prefix: str = "") -> None:
+    """ConfigError, with the nearest name, for the first key of `tree` that `cls` lacks; `where` is a file or "flag"."""
     known = {f.encode_name: f.type for f in _struct(inspect.type_info(cls)).fields}
     for key, value in tree.items():
         if key not in known:
@@ -152,7 +171,7 @@ def _check_keys(cls: type, tree: Mapping[str, Any], where: str, prefix: str = ""
             raise ConfigError(f"{source}unknown setting '{prefix}{key}'{hint}")
         nested = _nested_struct(known[key])
         if nested is not None and isinstance(value, Mapping):
-            _check_keys(nested.cls, cast("Mapping[str, Any]", value), where, f"{prefix}{key}.")
+            check_keys(nested.cls, cast("Mapping[str, Any]", value), where, f"{prefix}{key}.")
 
 
 def _check_finite(tree: Mapping[str, Any], source: Mapping[str, str]) -> None:
@@ -172,9 +191,10 @@ def _nested_struct(kind: inspect.Type) -> inspect.StructType | None:
     return next((t for t in options if isinstance(t, inspect.StructType)), None)
 
 
-def _nest(key: str, value: Any) -> dict[str, Any]:
+def nest(key: str, value: Any) -> dict[str, Any]:
+    """`nest("a.b", 1)` is `{"a": {"b": 1}}`."""
     head, _, rest = key.partition(".")
-    return {head: _nest(rest, value)} if rest else {head: value}
+    return {head: nest(rest, value)} if rest else {head: value}
 
 
 def _merge(tree: dict[str, Any], extra: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def write_atomic(path: str | Path, data: bytes) -> Path:
 
 
 @contextlib.contextmanager
-def staged(path: str | Path) -> Iterator[Path]:
+def staged(path: str | Path) -> Generator[Path]:
     """Yield a name beside `path` to write a file or folder to; when the block ends well it is flushed and renamed.
 
     A file replaces its predecessor atomically. A folder that replaces another leaves a moment in which neither has the
@@ -95,7 +95,7 @@ def staged(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def guard(path: str | Path) -> Iterator[None]:
+def guard(path: str | Path) -> Generator[None]:
     """Turn the file system's refusals into one line: disk full is a WorkError, no permission a RunError."""
     try:
         yield

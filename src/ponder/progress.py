@@ -26,6 +26,11 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Was this process told to be silent?"""
+    return _quiet
+
+
 class Bar:
     """One line of progress; made by `Progress.bar`."""
 

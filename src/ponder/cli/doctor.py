@@ -1,0 +1,149 @@
+"""`ponder doctor`: is this machine ready? Each check is one line with what was found and, when bad, what to do.
+
+The check that matters most is the last: the log-probabilities the sampler reported must equal those the trainer
+computes for the same tokens, or reinforcement learning optimises something else than it samples.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from ponder.config import Config
+
+MINIMUM = {"torch": (2, 9), "numpy": (1, 26), "tokenizers": (0, 20), "msgspec": (0, 19)}
+FREE_GB = 2.0
+
+
+class DoctorConfig(Config):
+    """Settings of `ponder doctor`."""
+
+    model: Annotated[str, Meta(min_length=1)] = "mini"
+    """Model whose sampler and trainer are compared."""
+    tolerance: Annotated[float, Meta(gt=0)] = 1e-3
+    """Largest allowed difference of log-probabilities in the engine's own precision."""
+    seed: Annotated[int, Meta(ge=0)] = 0
+    """Of the completions that are compared."""
+    out: str | None = None
+    """Also write the JSON result to this file."""
+
+
+def run(config: DoctorConfig) -> dict[str, Any]:
+    """Every check; `ok` is False when one failed."""
+    checks = [_python(), *_packages(), _threads(), _bf16(), _accelerator(), _compiler(), _disk(), _agreement(config)]
+    result = {"ok": all(check["ok"] for check in checks), "checks": checks}
+    if config.out is not None:
+        from ponder.files import encode, write_atomic
+
+        write_atomic(config.out, encode(result) + b"\n")
+    return result
+
+
+def show(result: dict[str, Any]) -> str:
+    """One line per check."""
+    rows = [f"{'ok  ' if c['ok'] else 'BAD '} {c['name']:<20} {c['found']}" for c in result["checks"]]
+    return "\n".join([*rows, "", "ready" if result["ok"] else "not ready: see the lines marked BAD"])
+
+
+def _check(name: str, ok: bool, found: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "found": found, **more}
+
+
+def _python() -> dict[str, Any]:
+    return _check("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}")
+
+
+def _packages() -> list[dict[str, Any]]:
+    from ponder.runs import versions
+
+    found = versions()
+    rows: list[dict[str, Any]] = []
+    for name, least in MINIMUM.items():
+        text = found.get(name, "none")
+        parts = tuple(int(p) for p in text.split("+")[0].split(".")[:2] if p.isdigit())
+        good = parts >= least
+        rows.append(_check(name, good, text if good else f"{text}: at least {'.'.join(map(str, least))} is needed"))
+    return rows
+
+
+def _threads() -> dict[str, Any]:
+    import torch
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    hint = (
+        f": more than the {allowed} cores; set OMP_NUM_THREADS={allowed}"
+        if threads > allowed
+        else f" of {allowed} cores"
+    )
+    policy = os.environ.get("OMP_WAIT_POLICY", "not set")
+    return _check("threads", threads <= allowed, f"{threads}{hint}, OMP_WAIT_POLICY {policy}", threads=threads)
+
+
+def _bf16() -> dict[str, Any]:
+    import torch
+
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported()
+    else:
+        native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
+    return _check("bf16", True, "fast" if native else "emulated: fp32 may be faster here (--dtype fp32)", fast=native)
+
+
+def _accelerator() -> dict[str, Any]:
+    import torch
+
+    if torch.cuda.is_available():
+        return _check("accelerator", True, f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda})")
+    return _check("accelerator", True, "none: everything runs on the CPU")
+
+
+def _compiler() -> dict[str, Any]:
+    found = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
+    return _check("compiler", True, found or "none: the pure torch paths are used")
+
+
+def _disk() -> dict[str, Any]:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    return _check(
+        "disk", free >= FREE_GB, f"{free:.1f} GB free here" + ("" if free >= FREE_GB else ": free some space")
+    )
+
+
+def _agreement(config: DoctorConfig) -> dict[str, Any]:
+    """Largest difference between sampled log-probabilities and a fresh forward pass over the same tokens."""
+    from ponder.errors import PonderError
+
+    name = "sampler = trainer"
+    try:
+        gap, tokens = agreement(config.model, config.seed)
+    except PonderError as error:
+        return _check(name, False, str(error))
+    found = f"largest gap {gap:.1e} over {tokens} tokens of {config.model}"
+    return _check(name, gap <= config.tolerance, found, gap=gap, tokens=tokens)
+
+
+def agreement(model: str, seed: int, samples: int = 16) -> tuple[float, int]:
+    """(largest gap, tokens compared) for `samples` completions at temperature 1; forced tokens are skipped."""
+    from ponder import engines
+    from ponder.types import Message, Request, Sampling
+
+    engine = engines.load(model)
+    prompt = engine.encode([Message("user", "a=7+5\nb=a*3\nb?")])
+    most = max(1, min(64, engine.context - len(prompt)))
+    requests = [Request(prompt, Sampling(max_tokens=most, seed=seed + k), str(k)) for k in range(samples)]
+    done = engine.generate(requests)
+    scored = engine.logprobs([(*prompt, *c.token_ids) for c in done])
+    gap, tokens = 0.0, 0
+    for completion, row in zip(done, scored, strict=True):
+        forced = completion.forced or (False,) * len(completion.token_ids)
+        for said, again, skip in zip(completion.logprobs, row[len(prompt) :], forced, strict=True):
+            if not skip:
+                gap, tokens = max(gap, abs(said - again)), tokens + 1
+    return gap, tokens

@@ -1,0 +1,69 @@
+"""Every command in one visible table: what it does, what runs it, which settings it takes. Nothing is imported here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row. `run` takes one `config` struct and returns a JSON-able dict; both are `"module:name"`, imported late.
+
+    `words` are the settings filled by bare words, in order; one in brackets may be left out. `recipe` says the bare
+    word is a TOML file of settings. `show` turns the result into text for people. `resumes`: the same line goes on.
+    """
+
+    help: str
+    run: str
+    config: str
+    words: tuple[str, ...] = ()
+    recipe: bool = False
+    show: str = ""
+    resumes: bool = False
+
+
+COMMANDS: dict[str, Command] = {
+    "solve": Command(
+        help="answer one problem, thinking in the open",
+        run="ponder.cli.solve:run",
+        config="ponder.cli.solve:SolveConfig",
+        words=("text",),
+        show="ponder.cli.solve:show",
+    ),
+    "doctor": Command(
+        help="is this machine ready, and do sampler and trainer agree?",
+        run="ponder.cli.doctor:run",
+        config="ponder.cli.doctor:DoctorConfig",
+        show="ponder.cli.doctor:show",
+    ),
+}
+
+GROUPS: dict[str, str] = {
+    "train": "train a model: pretrain, sft, grpo",
+}
+
+COMMON = "Every command also takes --json (one object on standard output), --quiet, and --debug (full tracebacks)."
+EXIT = "Exit codes: 0 done, 1 the work failed, 2 the input was wrong, 130 interrupted with everything so far saved."
+
+
+def overview(version: str) -> str:
+    """The text of `ponder --help`."""
+    rows = {name: command.help for name, command in COMMANDS.items() if " " not in name}
+    rows |= {group: text for group, text in GROUPS.items() if members(group)}
+    lines = [f"ponder {version}: make a language model reason, and measure what the reasoning is worth", ""]
+    lines += ["usage: ponder COMMAND [WORDS] [--setting VALUE ...]", ""]
+    lines += [f"  {name:<12} {text}" for name, text in rows.items()]
+    lines += ["", "ponder COMMAND --help lists a command's settings.", COMMON, EXIT]
+    return "\n".join(lines)
+
+
+def group_overview(group: str) -> str:
+    """The text of `ponder train --help`."""
+    lines = [f"usage: ponder {group} KIND [RECIPE.toml] [--setting VALUE ...]", ""]
+    lines += [f"  {name.split()[1]:<12} {command.help}" for name, command in members(group).items()]
+    return "\n".join([*lines, "", f"ponder {group} KIND --help lists its settings.", COMMON])
+
+
+def members(group: str) -> dict[str, Command]:
+    """The commands `group KIND`."""
+    return {name: command for name, command in COMMANDS.items() if name.startswith(f"{group} ")}

@@ -1,0 +1,53 @@
+"""Self-consistency: the answer most completions agree on (Wang et al. 2023, arXiv:2203.11171, unweighted).
+
+Answers are compared by equivalence class, not as text. Whoever has no answer abstains; ties are broken by the seed,
+among the tied classes alone, so the outcome depends on nothing but the answers and the seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from ponder.types import Completion, Grader, Problem
+
+Same = Callable[[str, str], bool | None]
+
+
+def classes(problem: Problem, completions: Sequence[Completion], grader: Grader | None = None) -> list[str | None]:
+    """The equivalence class of each completion's answer, None where it abstains.
+
+    A grader that can name the class without the reference (`key(answer)`) decides; otherwise answers are one class when
+    `graders.math.equal` says so. What can not be decided stays apart.
+    """
+    answers = [completion.answer for completion in completions]
+    name = getattr(grader, "key", None)
+    if name is not None:
+        return [None if answer is None else name(answer) for answer in answers]
+    from ponder.graders import math
+
+    return group(answers, math.equal)
+
+
+def group(answers: Sequence[str | None], same: Same) -> list[str | None]:
+    """Each answer's class, named by its first member; `same` says whether two answers are one (None: undecidable)."""
+    found: list[str] = []
+    names: list[str | None] = []
+    for answer in answers:
+        text = answer.strip() if answer is not None else ""
+        name = next((c for c in found if c == text or same(c, text)), text) if text else None
+        if name is not None and name not in found:
+            found.append(name)
+        names.append(name)
+    return names
+
+
+def elect(names: Sequence[str | None], seed: int) -> int | None:
+    """Index of the first member of the class with most votes; None when everyone abstains."""
+    votes = Counter(name for name in names if name is not None)
+    if not votes:
+        return None
+    most = max(votes.values())
+    tied = sorted(name for name, count in votes.items() if count == most)
+    return list(names).index(random.Random(f"vote/{seed}").choice(tied))
