@@ -34,7 +34,7 @@ COUNTS = {
 
 
 @pytest.fixture(autouse=True)
-def data(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PONDER_DATA", str(DATA))
 
 

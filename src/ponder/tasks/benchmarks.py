@@ -63,8 +63,8 @@ def gsm8k(raw: Raw) -> Raw:
 def competition(raw: Raw) -> Raw | None:
     """Competition problems: the answer stands in its own column or in the boxes of the solution."""
     given = raw.get("answer", raw.get("final_answer"))
-    answer = str(given) if given is not None else boxed(str(raw["solution"]))
-    if not answer.strip():
+    answer = (str(given) if given is not None else boxed(str(raw["solution"]))).strip().removesuffix(".")
+    if not answer:
         return None
     question = str(raw["problem"])
     tags: dict[str, Any] = {}
