@@ -127,6 +127,12 @@ class Run:
     def close(self) -> None:
         """Give the directory free; harmless when repeated."""
         if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # at once, even while a child just forked still has its copy
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop this process's handle on the lock without unlocking: what a forked child does first."""
+        if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
@@ -241,7 +247,7 @@ _open_runs: weakref.WeakSet[Run] = weakref.WeakSet()
 def _release_in_child() -> None:
     """A forked worker must not keep its parent's run locked after that dies; closing its copy frees nothing early."""
     for run in list(_open_runs):
-        run.close()
+        run.forget()
 
 
 os.register_at_fork(after_in_child=_release_in_child)

@@ -105,10 +105,12 @@ def _tyro(cls: type[Config], program: str, text: str, base: Config, flags: Seque
 
 
 def _one_line(cls: type[Config], box: str, flags: Sequence[str]) -> str:
-    """tyro's boxed message as one line, with what the setting would accept."""
+    """tyro's message (boxed, or ruled where the terminal has no box) as one line, with what the setting accepts."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip("│ ") for line in plain.splitlines() if line.startswith("│")]
-    cut = next((k for k, line in enumerate(lines) if line.startswith("──")), len(lines))
+    lines = [line.strip("│ ") for line in plain.splitlines()[1:]]
+    while lines and re.fullmatch(r"[-─]*", lines[0]):
+        lines.pop(0)
+    cut = next((k for k, line in enumerate(lines) if re.fullmatch(r"[-─╰╯]{3,}", line)), len(lines))
     message = " ".join(lines[:cut]) or plain.strip()
     found = re.search(r"--([\w.-]+)", message)
     field = config.fields(cls).get(found.group(1).replace("-", "_")) if found else None
