@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ponder.errors import ConfigError, unknown
-from ponder.search.vote import classes, elect
+from ponder.search.vote import answers_of, classes, elect
 from ponder.types import (
     Completion,
     DoneEvent,
@@ -99,12 +99,14 @@ def solve(
     )
     before = engine.ledger
     completions = _draw(engine, asked, effort, sampling, count, seed, on_event)
-    names = classes(asked, completions, grader_of(asked))
+    grader = grader_of(asked)
+    answers = answers_of(completions, grader)
+    names = classes(answers, grader)
     chosen = elect(names, seed)
     return Solution(
         problem=asked,
         strategy=strategy,
-        answer=None if chosen is None else (completions[chosen].answer or "").strip(),
+        answer=None if chosen is None else answers[chosen],
         chosen=chosen,
         completions=tuple(completions),
         votes=dict(Counter(name for name in names if name is not None).most_common()),

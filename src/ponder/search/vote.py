@@ -10,24 +10,34 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from ponder.types import Completion, Grader, Problem
+from ponder.types import Completion, Grader
 
 Same = Callable[[str, str], bool | None]
 
 
-def classes(problem: Problem, completions: Sequence[Completion], grader: Grader | None = None) -> list[str | None]:
-    """The equivalence class of each completion's answer, None where it abstains.
+def answers_of(completions: Sequence[Completion], grader: Grader | None = None) -> list[str | None]:
+    """The final answer of each completion, None where there is not exactly one to be read."""
+    if hasattr(grader, "key"):
+        plain = [None if c.answer is None else c.answer.strip() for c in completions]
+        if not any(text and "\\boxed" in text for text in plain):
+            return plain
+    from ponder.graders import extract
+
+    return [extract.find(completion).text for completion in completions]
+
+
+def classes(answers: Sequence[str | None], grader: Grader | None = None) -> list[str | None]:
+    """The equivalence class of each answer, None where it abstains.
 
     A grader that can name the class without the reference (`key(answer)`) decides; otherwise answers are one class when
-    `graders.math.equal` says so. What can not be decided stays apart.
+    its `equal`, or `graders.math.equal`, says so. What can not be decided stays apart.
     """
-    answers = [completion.answer for completion in completions]
     name = getattr(grader, "key", None)
     if name is not None:
         return [None if answer is None else name(answer) for answer in answers]
     from ponder.graders import math
 
-    return group(answers, math.equal)
+    return group(answers, getattr(grader, "equal", math.equal))
 
 
 def group(answers: Sequence[str | None], same: Same) -> list[str | None]:
