@@ -29,6 +29,7 @@ class Settings(config.Config):
     kind: Literal["a", "b"] = "a"
     inner: Inner = Inner()
     names: tuple[str, ...] = ()
+    rows: list[dict[str, Any]] = []
     folder: Path | None = None
     seed: int = 0
     out: str | None = None
@@ -95,9 +96,10 @@ def test_word_after_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_recipe_file_then_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
-    file.write_text('n = 9\nkind = "b"\n[inner]\nfast = true\n')
+    file.write_text('n = 9\nkind = "b"\n[inner]\nfast = true\n[[rows]]\na = 1\nb = "x"\n')
     found = result(capsys, "train", "fake", str(file), "--kind", "a", "--inner.no-fast", "--folder", "x")
     assert (found["n"], found["kind"], found["inner"]["fast"], found["folder"]) == (9, "a", False, "x")
+    assert found["rows"] == [{"a": 1, "b": "x"}]
 
 
 def test_show_prints_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,6 +124,8 @@ def test_show_prints_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         (["echo", "x", "--kind", "c"], "--kind c is not allowed: expected one of 'a', 'b'"),
         (["echo", "x", "y"], "takes TEXT, but 'y' was given as well; put quotes around a text with spaces"),
         (["echo"], "ponder echo needs TEXT"),
+        (["train", "fake", "--rows.a", "1"], "--rows.a can not be given as a flag"),
+        (["train", "fake", "--rows", "1"], "--rows can not be given as a flag; set it in a recipe file"),
         (["train", "fake", "none.toml"], "unknown recipe 'none.toml'"),
     ],
 )

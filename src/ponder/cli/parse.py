@@ -101,6 +101,9 @@ def _tyro(cls: type[Config], program: str, text: str, base: Config, flags: Seque
             print()
             raise
         raise ConfigError(_one_line(cls, said.getvalue(), flags)) from None
+    stuck = next((word for word in left if word.startswith("--")), None)
+    if stuck is not None:
+        raise ConfigError(f"{stuck} can not be given as a flag; set it in a recipe file")
     return parsed, left
 
 

@@ -30,6 +30,20 @@ COMMANDS: dict[str, Command] = {
         words=("text",),
         show="ponder.cli.solve:show",
     ),
+    "train pretrain": Command(
+        help="teach a new model from generated text",
+        run="ponder.training.pretrain:run",
+        config="ponder.training.pretrain:PretrainConfig",
+        recipe=True,
+        resumes=True,
+    ),
+    "train sft": Command(
+        help="imitate demonstrations; the loss is on completions alone",
+        run="ponder.training.sft:run",
+        config="ponder.training.sft:SFTConfig",
+        recipe=True,
+        resumes=True,
+    ),
     "doctor": Command(
         help="is this machine ready, and do sampler and trainer agree?",
         run="ponder.cli.doctor:run",
