@@ -1,0 +1,142 @@
+"""Whether two mathematical answers are equal, and the grader built on it.
+
+Design, cheapest first: identical text; plain numbers as exact rationals; normal forms (`values`, `normal`), which decide
+everything without opaque functions; last, symbolic work in killable worker processes (`symbolic`). No text is ever
+evaluated: sympy sees objects built from our own tree. Policies are fields of `Policy`; docs/grading.md states them.
+Not covered: conversion of units, sets given by a rule, calculus.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ponder.graders import extract, symbolic
+from ponder.graders.extract import Rule
+from ponder.graders.values import DEFAULT, Policy, Truth, Value, plain, read, same
+from ponder.types import Completion, Grade, Problem
+
+__all__ = ["DEFAULT", "MathGrader", "Policy", "Verdict", "compare", "equal"]
+
+_NUMBER = re.compile(r"\s*(-?)(\d{1,15})(?:\.(\d{1,15}))?\s*", re.ASCII)
+MAX_TEXT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The comparison of two answers: `truth` None is undecided, `method` says what decided, `reason` what prevented it."""
+
+    truth: Truth
+    method: str
+    reason: str = ""
+
+
+_SAME_TEXT = Verdict(True, "text")
+_NUMBERS = {truth: Verdict(truth, "number") for truth in (True, False)}
+
+
+def equal(a: str, b: str, policy: Policy = DEFAULT) -> bool | None:
+    """Whether two answers are mathematically equal: True, False, or None when undecidable. Never raises, never hangs."""
+    return compare(a, b, policy).truth
+
+
+def compare(a: str, b: str, policy: Policy = DEFAULT) -> Verdict:
+    """As `equal`, with the method ("text", "number", "normal", "symbolic", "") and a reason when undecided."""
+    x, y = _NUMBER.fullmatch(a), _NUMBER.fullmatch(b)
+    if x and y and not policy.tolerance:
+        return _NUMBERS[a == b or _value(x) == _value(y)]
+    if not a.strip() or not b.strip():
+        return Verdict(None, "", "an answer is empty")
+    if a == b:
+        return _SAME_TEXT
+    if len(a) > MAX_TEXT or len(b) > MAX_TEXT:
+        return Verdict(None, "", "limit: an answer is too long to read")
+    left, right = read(a, policy), read(b, policy)
+    if isinstance(left, str) or isinstance(right, str):
+        if plain(a).casefold() == plain(b).casefold() != "":
+            return _SAME_TEXT
+        return Verdict(None, "", left if isinstance(left, str) else str(right))
+    return _compare_values(left, right, policy)
+
+
+def _value(match: re.Match[str]) -> tuple[int, int]:
+    """A decimal as (integer, zeros behind the point), equal for equal numbers."""
+    sign, whole, decimals = match.groups()
+    decimals = decimals.rstrip("0") if decimals else ""
+    number = int(whole + decimals)
+    return (-number if sign else number, len(decimals))
+
+
+def _compare_values(left: Value, right: Value, policy: Policy) -> Verdict:
+    asked: list[symbolic.Answer] = []
+
+    def decide(x: Value, y: Value) -> Truth:
+        if x.node is None or y.node is None or not policy.symbolic:
+            return None
+        answer = symbolic.decide(x.node, y.node, policy.deadline)
+        asked.append(answer)
+        return answer.truth
+
+    try:
+        truth = same(left, right, policy, decide)
+    except (ArithmeticError, RecursionError, MemoryError, ValueError, RuntimeError) as error:
+        return Verdict(None, "", f"limit: {type(error).__name__}")
+    if truth is None:
+        reason = next((a.reason for a in asked if a.truth is None), "not decided without symbolic work")
+        return Verdict(None, "symbolic" if asked else "", reason)
+    return Verdict(truth, "symbolic" if asked else "normal")
+
+
+@dataclass(frozen=True, slots=True)
+class MathGrader:
+    """Grades the final answer of a completion against `problem.reference` by `equal`.
+
+    A completion without one readable answer is "unparsed" and earns 0; a comparison that ran out of time, or a reference
+    that can not be read, earns no score (None).
+    """
+
+    policy: Policy = DEFAULT
+    rule: Rule = extract.DEFAULT
+    several: bool = False
+    """Whether `reference` may be a list of acceptable answers."""
+
+    def equal(self, a: str, b: str) -> bool | None:
+        return equal(a, b, self.policy)
+
+    def grade(self, problem: Problem, completion: Completion) -> Grade:
+        return self.check(problem.reference, completion)
+
+    def check(self, reference: object, completion: str | Completion) -> Grade:
+        """As `grade`, for a bare reference (text or number)."""
+        if reference is None:
+            return Grade(None, "error", reason="the problem has no reference")
+        found = extract.find(completion, self.rule, self._agree)
+        if found.text is None:
+            return Grade(0.0, "unparsed", {"how": found.how}, found.reason)
+        golds = reference if self.several and isinstance(reference, (list, tuple)) else [reference]
+        return self._judge(found, [_as_text(g) for g in golds])
+
+    def _agree(self, a: str, b: str) -> bool:
+        return compare(a, b, self.policy).truth is True
+
+    def _judge(self, found: extract.Found, golds: list[str]) -> Grade:
+        text = found.text or ""
+        verdicts = [compare(text, gold, self.policy) for gold in golds]
+        best = next((v for v in verdicts if v.truth), None) or next(
+            (v for v in verdicts if v.truth is None), verdicts[0]
+        )
+        parts = {"answer": text, "how": found.how, "method": best.method}
+        if best.truth is not None:
+            return Grade(float(best.truth), "correct" if best.truth else "wrong", parts)
+        if "deadline" in best.reason:
+            return Grade(None, "timeout", parts, best.reason)
+        if isinstance(read(text, self.policy), str):
+            return Grade(0.0, "unparsed", parts, f"the answer can not be read: {best.reason}")
+        return Grade(None, "error", parts, best.reason)
+
+
+def _as_text(reference: object) -> str:
+    if isinstance(reference, float) and reference.is_integer() and abs(reference) < 1e15:
+        return str(int(reference))
+    return str(reference) if not isinstance(reference, Fraction) else f"{reference.numerator}/{reference.denominator}"

@@ -1,0 +1,48 @@
+"""Symbolic equality in killable worker processes: our side of it. sympy is never imported here.
+
+What workers decided is remembered in a bounded table; what ran out of time is not, since a verdict must not depend on
+what else the machine was doing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from ponder.graders.syntax import Node
+from ponder.sandbox.pool import WorkerPool
+
+MEMORY = 1 << 30
+REMEMBERED = 2048
+_pool = WorkerPool("ponder.graders.symbolic_worker:decide", size=2, memory=MEMORY)
+_answers: OrderedDict[tuple[Node, Node], Answer] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`truth` None when undecided, with the reason."""
+
+    truth: bool | None
+    reason: str = ""
+
+
+def decide(a: Node, b: Node, deadline: float) -> Answer:
+    """Whether two expression trees are equal, within `deadline` seconds of execution; the order of the two is irrelevant."""
+    key = (a, b) if repr(a) <= repr(b) else (b, a)
+    with _lock:
+        if key in _answers:
+            _answers.move_to_end(key)
+            return _answers[key]
+    outcome = _pool.call(*key, deadline=deadline)
+    if outcome.status == "timeout":
+        return Answer(None, outcome.reason)
+    if outcome.status != "done":
+        return Answer(None, outcome.reason or outcome.status)
+    answer = Answer(outcome.value[0], outcome.value[1])
+    with _lock:
+        _answers[key] = answer
+        while len(_answers) > REMEMBERED:
+            _answers.popitem(last=False)
+    return answer

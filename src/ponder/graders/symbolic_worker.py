@@ -1,0 +1,126 @@
+"""Inside a worker: two expression trees → sympy objects → equal, different, or open.
+
+Numbers refute, algebra proves: at fixed rational points where both sides are real, a difference is final; equality is
+only claimed when sympy reduces the difference to zero. Variables stand for real numbers; when that leaves a proof open,
+for positive ones. "log" without a base stands for one unknown base. Imports sympy, so only workers import this module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+from sympy import I, Rational, Symbol
+
+Node = tuple[Any, ...]
+_POINTS = ((7, 3), (-11, 5), (13, 17), (29, 4), (-3, 19))
+_DIGITS = 50
+_SIMPLE = {
+    "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
+    "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "sinh": sympy.sinh, "cosh": sympy.cosh,
+    "tanh": sympy.tanh, "exp": sympy.exp, "ln": sympy.log, "abs": sympy.Abs, "floor": sympy.floor, "ceil": sympy.ceiling,
+    "factorial": sympy.factorial, "binomial": sympy.binomial, "max": sympy.Max, "min": sympy.Min, "gcd": sympy.gcd,
+    "lcm": sympy.lcm, "lg": lambda x: sympy.log(x, 10),
+}  # fmt: skip
+_CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": I}
+
+
+def decide(a: Node, b: Node) -> tuple[bool | None, str]:
+    """(truth, reason): whether two trees are the same function of their variables."""
+    left, right = build(a, "real"), build(b, "real")
+    if left == right:
+        return True, ""
+    verdict = _numeric(left, right)
+    if verdict is False:
+        return False, ""
+    if _vanishes(left - right):
+        return True, ""
+    if (left - right).free_symbols and _vanishes(build(a, "positive") - build(b, "positive")):
+        return True, ""
+    return None, "neither proved nor refuted"
+
+
+def build(node: Node, domain: str) -> Any:
+    """The sympy object of a tree of `syntax`."""
+    kind = node[0]
+    if kind == "num":
+        return Rational(node[1].numerator, node[1].denominator)
+    if kind == "sym":
+        return _CONSTANTS.get(node[1]) or Symbol(node[1], **{domain: True})
+    parts = [build(n, domain) for n in node[1:] if isinstance(n, tuple)] if kind != "matrix" else []
+    if kind == "add":
+        return sympy.Add(*parts)
+    if kind == "mul":
+        return sympy.Mul(*parts)
+    if kind == "neg":
+        return -parts[0]
+    if kind in ("div", "frac"):
+        return parts[0] / parts[1]
+    if kind == "pow":
+        return sympy.Pow(parts[0], parts[1])
+    if kind == "root":
+        if parts[1].is_odd and parts[0].is_real:
+            return sympy.real_root(parts[0], parts[1])
+        return sympy.root(parts[0], parts[1])
+    if kind == "pct":
+        return parts[0] / 100
+    if kind == "deg":
+        return parts[0] * sympy.pi / 180
+    if kind == "matrix":
+        return sympy.Matrix([[build(n, domain) for n in row] for row in node[1]])
+    if kind == "fn":
+        return _function(node[1], parts)
+    raise ValueError(f"a {kind} has no symbolic form")
+
+
+def _function(name: str, args: list[Any]) -> Any:
+    if name in _SIMPLE:
+        return _SIMPLE[name](*args)
+    if name == "log":
+        base = args[1] if len(args) == 2 else Symbol("log_base", positive=True)
+        return sympy.log(args[0]) / sympy.log(base)
+    if name == "det":
+        return args[0].det()
+    if name.startswith("arc"):
+        return getattr(sympy, "a" + name[3:])(*args)
+    return sympy.Function(name)(*args)
+
+
+def _numeric(left: Any, right: Any) -> bool | None:
+    """False when the sides differ at a point where both are real (or, when there is none, both are complex numbers)."""
+    symbols = sorted(left.free_symbols | right.free_symbols, key=str)
+    complex_verdict: bool | None = None
+    for shift in range(len(_POINTS) if symbols else 1):
+        chosen = [Rational(*_POINTS[(shift + 2 * i) % len(_POINTS)]) for i in range(len(symbols))]
+        values = {s: abs(v) if s.is_positive else v for s, v in zip(symbols, chosen, strict=True)}
+        x, y = (sympy.N(side.subs(values), _DIGITS) for side in (left, right))
+        if not (x.is_number and y.is_number and x.is_finite and y.is_finite):
+            continue
+        size = max(abs(x), abs(y))
+        if size < sympy.Float(10) ** -40:
+            continue
+        differ = bool(abs(x - y) > size * sympy.Float(10) ** -30)
+        if x.is_real and y.is_real:
+            if differ:
+                return False
+            complex_verdict = True
+        elif complex_verdict is None and differ:
+            complex_verdict = False
+    return complex_verdict
+
+
+def _vanishes(difference: Any) -> bool:
+    steps = (
+        lambda d: d,
+        sympy.expand,
+        lambda d: sympy.sqrtdenest(sympy.radsimp(d)),
+        sympy.simplify,
+        lambda d: sympy.simplify(sympy.expand_log(sympy.expand_trig(d))),
+    )
+    for step in steps:
+        if step(difference) == 0:
+            return True
+    if not difference.free_symbols and difference.is_algebraic:
+        x = Symbol("x")
+        return sympy.minimal_polynomial(difference, x) == x
+    return difference.equals(0) is True
