@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ponder.training.examples import CE, Example
 
+WORTHWHILE = 1024  # tokens of padding-free work that one more forward and backward pass costs, roughly
 PADDING = -1  # segment of tokens that belong to no document
 
 
@@ -84,9 +85,10 @@ def pack(examples: Sequence[Example], row_tokens: int) -> list[Row]:
     return rows
 
 
-def build(rows: Sequence[Row], pad_id: int = 0) -> Batch:
-    """One batch from rows of documents, padded at the end to the longest row."""
-    B, T = len(rows), max(sum(len(e) for e in row) for row in rows)
+def build(rows: Sequence[Row], pad_id: int = 0, shape: tuple[int, int] = (0, 0)) -> Batch:
+    """One batch from rows of documents, padded at the end to the longest row, and to at least `shape` (B, T)."""
+    longest = max(sum(len(e) for e in row) for row in rows)
+    B, T = max(len(rows), shape[0]), max(longest, shape[1])
     tokens, positions = np.full((B, T), pad_id, dtype=np.int64), np.zeros((B, T), dtype=np.int64)
     segments, component = np.full((B, T), PADDING, dtype=np.int64), np.full((B, T), CE, dtype=np.int64)
     trainable = np.zeros((B, T), dtype=bool)
@@ -102,26 +104,35 @@ def build(rows: Sequence[Row], pad_id: int = 0) -> Batch:
                     stream[at] = values
             start += len(e)
     streams = (tokens, positions, segments, trainable, component, weight, advantage, old, ref, sampler)
-    return Batch(*(torch.from_numpy(x) for x in streams), packed=any(len(row) > 1 for row in rows))
+    return Batch(*(torch.from_numpy(x) for x in streams), packed=bool(shape[0]) or any(len(row) > 1 for row in rows))
 
 
 def micro_batches(
-    examples: Sequence[Example], micro_tokens: int, row_tokens: int | None = None, pad_id: int = 0
+    examples: Sequence[Example], micro_tokens: int, row_tokens: int | None = None, pad_id: int = 0, fixed: bool = False
 ) -> Iterator[Batch]:
     """Split one step's examples into batches of at most `micro_tokens` tokens, padding included (a row at least).
 
     `row_tokens` packs documents into rows of that many tokens; None pads instead, with rows of like length together.
+    `fixed` (packing only) pads rows to multiples of `row_tokens` and batches with empty rows, so that a compiled model meets
+    few shapes.
     """
     rows = pack(examples, row_tokens) if row_tokens else [[e] for e in sorted(examples, key=len, reverse=True)]
     rows = sorted(rows, key=lambda row: -sum(len(e) for e in row))
+    assert row_tokens or not fixed, "fixed shapes need packing"
+    unit = row_tokens if fixed and row_tokens else 1
     group: list[Row] = []
     longest = 0
     for row in rows:
-        length = sum(len(e) for e in row)
-        if group and (len(group) + 1) * max(longest, length) > micro_tokens:
-            yield build(group, pad_id)
+        length = -(-sum(len(e) for e in row) // unit) * unit
+        if group and ((len(group) + 1) * longest > micro_tokens or _wasteful(length, longest, len(group))):
+            yield build(group, pad_id, (micro_tokens // longest, longest) if fixed else (0, 0))
             group, longest = [], 0
         group.append(row)
         longest = max(longest, length)
     if group:
-        yield build(group, pad_id)
+        yield build(group, pad_id, (micro_tokens // longest, longest) if fixed else (0, 0))
+
+
+def _wasteful(length: int, longest: int, rows: int) -> bool:
+    """Better a new batch: this row would be a quarter padding and the batch is already big enough to be worth its overhead."""
+    return length < 0.75 * longest and rows * longest >= WORTHWHILE

@@ -44,7 +44,7 @@ def pick_autocast(name: str, device: torch.device) -> bool:
     """Whether matrix products run in bf16; auto: on CUDA always, on a CPU where it was measured to pay."""
     if name != "auto":
         return name == "bf16"
-    return device.type == "cuda" or bool(getattr(torch.backends.cpu, "get_cpu_capability", str)() == "AMX")
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 class Trainer:

@@ -64,7 +64,7 @@ class Train(Config):
     steps: Positive = 1000
     max_minutes: Annotated[float, Meta(gt=0)] | None = None
     optimizer: Optimizer = Optimizer()
-    micro_tokens: Positive = 8192
+    micro_tokens: Positive = 2048
     device: Device = "auto"
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Positive | None = None
