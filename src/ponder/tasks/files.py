@@ -191,10 +191,9 @@ def grader_of(grader: str | Grader) -> Grader:
     """A grader as it is, or the one of that name with its defaults."""
     if not isinstance(grader, str):
         return grader
-    from ponder.graders import GRADERS  # imported late: reading problems needs no grader
+    from ponder.graders import make  # imported late: reading problems needs no grader
 
-    found: Any = GRADERS.get(grader)
-    return cast(Grader, found() if isinstance(found, type) else found)
+    return cast(Grader, make(grader))
 
 
 def _say(text: str) -> None:
