@@ -29,6 +29,9 @@ class ExactGrader:
         good = completion.answer == problem.reference
         return Grade(float(good), "correct" if good else "wrong")
 
+    def key(self, answer: str) -> int:
+        return int(answer)
+
 
 @dataclass(frozen=True)
 class Doubling:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ponder.errors import ConfigError
+from ponder.errors import ConfigError, DataError
 from ponder.evals.attempts import Attempt, AttemptStore, Key, key, make_attempt, sampling_key
 from ponder.intervals import Interval, cluster_mean
 from ponder.progress import Bar
@@ -21,6 +21,15 @@ from ponder.types import DoneEvent, Effort, Engine, Ledger, Problem, Request, Sa
 
 FLUSH_SECONDS = 1.0
 FLUSH_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One attempt of a plan: the `number`-th at a problem and effort."""
+
+    problem: Problem
+    effort: Effort | None
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +54,9 @@ class Plan:
     def total(self) -> int:
         return len(self.problems) * self.attempts * len(self.efforts)
 
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One attempt of a plan that is not stored yet."""
-
-    problem: Problem
-    effort: Effort | None
-    number: int
+    def draws(self) -> list[Draw]:
+        """Every attempt, those of one prompt side by side, so that an engine can share the prompt."""
+        return [Draw(p, e, n) for e in self.efforts for p in self.problems for n in range(self.attempts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ def evaluate(
 
     `bar` (of plan.total) shows running accuracy with its interval over problems, tokens per second and time left.
     """
-    wanted = [Draw(p, e, n) for e in plan.efforts for p in plan.problems for n in range(plan.attempts)]
+    wanted = plan.draws()
     settings = sampling_key(plan.sampling)
     keys = [key(task.name, d.problem.id, d.number, model, d.effort, settings) for d in wanted]
     stored = [row for k in keys if (row := store.get(k)) is not None]
@@ -93,6 +97,14 @@ def evaluate(
     return Evaluation([_found(store, k) for k in keys], len(missing), engine.ledger - before)
 
 
+def stored(task: Task, plan: Plan, store: AttemptStore, model: str) -> list[Attempt] | None:
+    """The rows of a plan in plan order, None when any is missing: no engine needed."""
+    settings = sampling_key(plan.sampling)
+    rows = [store.get(key(task.name, d.problem.id, d.number, model, d.effort, settings)) for d in plan.draws()]
+    kept = [row for row in rows if row is not None]
+    return kept if len(kept) == len(rows) else None
+
+
 def _found(store: AttemptStore, wanted: Key) -> Attempt:
     row = store.get(wanted)
     assert row is not None, f"the engine returned no completion for {wanted}"
@@ -106,7 +118,13 @@ def _requests(engine: Engine, sampling: Sampling, draws: Sequence[Draw]) -> list
         name = (d.problem.id, d.effort)
         if name not in prompts:
             prompts[name] = engine.encode(d.problem.messages, d.effort)
-        drawn = sampling.with_seed(attempt_seed(sampling.seed, d.problem.id, d.effort, d.number))
+        room = engine.context - len(prompts[name])
+        if room < 1:
+            raise DataError(
+                f"problem {d.problem.id}: its {len(prompts[name])} tokens fill the context of {engine.context}"
+            )
+        seed = attempt_seed(sampling.seed, d.problem.id, d.effort, d.number)
+        drawn = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, room))
         requests.append(Request(prompts[name], drawn, f"{d.problem.id}/{d.effort or ''}/{d.number}", d.problem.id))
     return requests
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from ponder.evals.attempts import Attempt
 from ponder.evals.stats import cluster_mean, majority_at_k, pass_at_k, powers_of_two
 from ponder.intervals import Interval, mean_interval
+from ponder.search import vote
 from ponder.types import EFFORTS, Grader, Problem
 
-Classify = Callable[[Attempt], Hashable | None]
+Classify = Callable[[Sequence[Attempt]], Sequence[Hashable | None]]
 MAX_TAG_VALUES = 12
 
 
@@ -40,27 +40,17 @@ class Summary:
 
 
 def classifier(grader: Grader) -> Classify:
-    """How answers are told apart in a vote: by the grader's `key(answer)` when it has one, else by value or text.
+    """How the attempts at one problem vote: as `search.vote` tells answers apart, by the grader's `key` or `equal`.
 
-    An attempt without an answer, or whose answer could not be read, abstains. Never looks at the verdict beyond that.
+    An attempt without an answer, or whose answer could not be read, abstains. Right and wrong are never looked at.
     """
-    own = getattr(grader, "key", None)
 
-    def classify(row: Attempt) -> Hashable | None:
-        if row.answer is None or row.outcome in ("unparsed", "timeout", "error"):
-            return None
-        return own(row.answer) if callable(own) else plain_key(row.answer)
+    def classify(rows: Sequence[Attempt]) -> Sequence[Hashable | None]:
+        answers = vote.answers_of([row.completion() for row in rows], grader)
+        lost = ("unparsed", "timeout", "error")
+        return vote.classes([None if r.outcome in lost else a for r, a in zip(rows, answers, strict=True)], grader)
 
     return classify
-
-
-def plain_key(answer: str) -> Hashable:
-    """Equal for answers that spell the same rational number (`0.5`, `1/2`, `1,000`), else for the same text."""
-    text = " ".join(answer.split())
-    try:
-        return Fraction(text.replace(",", "").replace(" ", "")) if len(text) <= 40 and "e" not in text.lower() else text
-    except (ValueError, ZeroDivisionError):
-        return text
 
 
 def by_problem(rows: Iterable[Attempt]) -> dict[str, list[Attempt]]:
@@ -79,7 +69,7 @@ def summarize(rows: Sequence[Attempt], classify: Classify) -> Summary:
     least = min(len(group) for group in groups)
     pass_at: dict[int, Interval] = {}
     cons_at: dict[int, Interval] = {}
-    votes = [([classify(r) for r in group], [r.correct for r in group]) for group in groups]
+    votes = [(classify(group), [r.correct for r in group]) for group in groups]
     for k in powers_of_two(least):
         pass_at[k] = cluster_mean([pass_at_k(len(good), sum(good), k) for _, good in votes])
         cons_at[k] = cluster_mean([majority_at_k(answers, good, k) for answers, good in votes])

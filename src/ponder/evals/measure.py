@@ -1,0 +1,118 @@
+"""One model measured on one task, sampled at every effort and greedily: shared by `ponder eval` and the quickstart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from ponder.config import Config
+from ponder.errors import ConfigError
+from ponder.evals.attempts import AttemptStore
+from ponder.evals.report_data import ModelRows
+from ponder.evals.runner import Plan, evaluate, stored
+from ponder.progress import Progress
+from ponder.types import EFFORTS, Effort, Engine, Ledger, Problem, Sampling, Task
+
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Measure(Config):
+    """What is measured: `problems` held-out problems of `task`, `attempts` times at each of `efforts`.
+
+    `options` go to the task. `headline` is the effort whose numbers stand in the table. `greedy` adds one attempt per
+    problem and effort at temperature 0.
+    """
+
+    task: str = "chain"
+    options: dict[str, Any] = {}
+    split: Literal["dev", "test"] = "test"
+    problems: Count = 300
+    problem_seed: int = 0
+    attempts: Count = 16
+    efforts: tuple[Effort, ...] = EFFORTS
+    headline: Effort = "medium"
+    greedy: bool = True
+    temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    max_tokens: Count = 256
+
+
+def check(settings: Measure) -> None:
+    """ConfigError when the settings contradict each other."""
+    named = ", ".join(settings.efforts)
+    if not settings.efforts or len(set(settings.efforts)) < len(settings.efforts):
+        raise ConfigError(f"efforts '{named}': name at least one of low, medium, high, and none twice")
+    if settings.headline not in settings.efforts:
+        raise ConfigError(f"headline effort '{settings.headline}' is not measured; efforts are {named}")
+
+
+def open_task(settings: Measure) -> tuple[Task, tuple[Problem, ...]]:
+    """The task and the problems to measure on."""
+    from ponder import tasks
+
+    task: Task = tasks.get(settings.task, **settings.options)
+    problems = tuple(task.problems(settings.split, settings.problems, settings.problem_seed))
+    if not problems:
+        raise ConfigError(f"task '{settings.task}' has no problems in split '{settings.split}'")
+    return task, problems
+
+
+def plans(settings: Measure, problems: tuple[Problem, ...], seed: int) -> tuple[Plan, Plan | None]:
+    """The sampled plan and the greedy one."""
+    sampling = Sampling(
+        temperature=settings.temperature, top_p=settings.top_p, max_tokens=settings.max_tokens, seed=seed
+    )
+    greedy = Plan(problems, 1, settings.efforts, replace(sampling, temperature=0.0, top_p=1.0, seed=0))
+    return Plan(problems, settings.attempts, settings.efforts, sampling), greedy if settings.greedy else None
+
+
+def measure(
+    name: str,
+    label: str,
+    load: Callable[[], Engine],
+    task: Task,
+    both: tuple[Plan, Plan | None],
+    store: AttemptStore,
+    identity: str,
+) -> tuple[ModelRows, Ledger]:
+    """Complete both plans for the model called `name`; the engine is loaded only when attempts are missing.
+
+    `identity` names the weights in the store, so that other weights never inherit attempts.
+    """
+    found = recall(name, label, task, both, store, identity)
+    if found is not None:
+        return found, Ledger()
+    engine, before = load(), Ledger()
+    before = engine.ledger
+    with Progress() as progress:
+        bar = progress.bar(f"measure {label}", sum(plan.total for plan in both if plan))
+        rows = [
+            evaluate(engine, task, plan, store, model=identity, bar=bar).rows if plan is not None else []
+            for plan in both
+        ]
+    return ModelRows(name, label, rows[0], rows[1]), engine.ledger - before
+
+
+def recall(
+    name: str, label: str, task: Task, both: tuple[Plan, Plan | None], store: AttemptStore, identity: str
+) -> ModelRows | None:
+    """The rows of both plans when all of them are stored, else None."""
+    rows = [stored(task, plan, store, identity) if plan is not None else [] for plan in both]
+    return None if rows[0] is None or rows[1] is None else ModelRows(name, label, rows[0], rows[1])
+
+
+def weights_identity(name: str, folder: str | Path | None) -> str:
+    """`name` with eight hexadecimal digits of the weights' SHA-256; the bare name where there are no weight files."""
+    files = sorted(Path(folder).glob("*.safetensors")) if folder is not None else []
+    if not files:
+        return name
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return f"{name}@{digest.hexdigest()[:8]}"

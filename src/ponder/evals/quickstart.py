@@ -1,0 +1,163 @@
+"""The whole recipe in miniature: imitation, then reinforcement learning, measured before and after, in one report.
+
+Every value comes from a recipe (`recipes/quickstart-*.toml`): `[sft]` and `[grpo]` are the settings of `ponder train`,
+`[eval]` those of `Measure`, `planted` says which weaknesses were put in on purpose. A stage whose result is there is
+skipped, a stage cut short resumes from its own checkpoints, and the report is computed from files alone, so running the
+same line again continues, and running it once more only renders.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from ponder import config as configs
+from ponder.config import Config
+from ponder.errors import ConfigError
+from ponder.evals import measure, quickstart_report
+from ponder.evals.attempts import FILE, AttemptStore
+from ponder.evals.measure import Measure
+from ponder.files import staged
+from ponder.progress import Progress
+from ponder.runs import Run
+
+STAGES = {"sft": "cold start (SFT)", "grpo": "reinforcement learning (GRPO)"}
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class QuickstartConfig(Config):
+    """`ponder quickstart`. `preset` is tiny, small, from-scratch, or the path of a recipe of your own."""
+
+    preset: str = "small"
+    from_scratch: bool = False
+    out: str = "runs/quickstart"
+    seed: int = 0
+    problems: Annotated[int, Meta(ge=1)] | None = None
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    resume: bool | None = None
+
+
+class Recipe(Config):
+    """A quickstart recipe: settings by stage, and in plain words what was planted."""
+
+    planted: list[str] = []
+    sft: dict[str, Any] = {}
+    grpo: dict[str, Any] = {}
+    eval: Measure = Measure()
+
+
+def run(config: QuickstartConfig) -> dict[str, Any]:
+    """Run or resume the whole recipe; returns the headline and where report and model are."""
+    recipe = read_recipe(config)
+    measure.check(recipe.eval)
+    record = {"preset": preset_name(config), "seed": config.seed, **configs.to_dict(recipe)}
+    with Run.open(config.out, "quickstart", record, config.resume) as run:
+        task, problems = measure.open_task(recipe.eval)
+        both = measure.plans(recipe.eval, problems, config.seed)
+        store = AttemptStore(run.path / FILE)
+        finished = quickstart_report.is_finished(run.path)
+        if finished:
+            _say(f"{run.path}: this run is finished; writing its report again from the stored attempts")
+        identities: dict[str, str] = {}
+        for stage in () if finished else STAGES:
+            folder = train(stage, config, recipe, run)
+            name = quickstart_report.NAMES[stage]
+            identities[name] = measure.weights_identity(name, folder)
+            with timed(run, f"measure_{stage}"):
+                label = quickstart_report.LABELS[name]
+                measure.measure(name, label, lambda at=folder: _engine(at), task, both, store, identities[name])
+        if not finished:
+            keep_model(run.path / "grpo" / "model", run.path / "model")
+            run.write_json(quickstart_report.FINISHED, {"models": identities})
+        report = quickstart_report.write(run.path)
+    return {
+        **report["headline"],
+        "report": str(run.path / "report.html"),
+        "model": str(run.path / "model"),
+        "out": str(run.path),
+    }
+
+
+def preset_name(config: QuickstartConfig) -> str:
+    return "from-scratch" if config.from_scratch else config.preset
+
+
+def read_recipe(config: QuickstartConfig) -> Recipe:
+    """The recipe a preset names, with the command's `problems` in it."""
+    name = preset_name(config)
+    known = name if name.endswith(".toml") else f"quickstart-{name}"
+    overrides = {} if config.problems is None else {"eval.problems": config.problems}
+    return configs.load(Recipe, configs.find_recipe(known), overrides)
+
+
+def train(stage: str, config: QuickstartConfig, recipe: Recipe, run: Run) -> Path:
+    """Run one training stage unless its model is there; returns the model's folder."""
+    place = run.path / stage
+    done = run.path / f"{stage}.json"
+    if done.exists() and (place / "model" / "config.json").exists():
+        _say(f"{STAGES[stage]}: done before")
+        return place / "model"
+    values: dict[str, Any] = {**getattr(recipe, stage), "out": str(place), "seed": config.seed}
+    values |= {"threads": config.threads} if config.threads else {}
+    _say(f"{STAGES[stage]}")
+    with timed(run, stage):
+        summary = _train_sft(values) if stage == "sft" else _train_grpo(values, run.path / "sft" / "model")
+    run.write_json(done.name, summary)
+    return place / "model"
+
+
+def _train_sft(values: Mapping[str, Any]) -> dict[str, Any]:
+    from ponder.training import sft
+
+    return sft.run(_settings(sft.SFTConfig, values, "sft"))
+
+
+def _train_grpo(values: Mapping[str, Any], start: Path) -> dict[str, Any]:
+    from ponder.training import grpo
+
+    return grpo.run(_settings(grpo.GRPOConfig, {**values, "model": str(start)}, "grpo"))
+
+
+def _settings(cls: Any, values: Mapping[str, Any], table: str) -> Any:
+    try:
+        return configs.load(cls, None, values)
+    except ConfigError as error:
+        raise ConfigError(f"[{table}] of the recipe: {error}") from None
+
+
+def _engine(folder: Path) -> Any:
+    from ponder import engines
+
+    return engines.load(str(folder))
+
+
+def keep_model(source: Path, target: Path) -> None:
+    """Copy the final model into the run's `model` folder, all or nothing."""
+    with staged(target) as temporary:
+        shutil.copytree(source, temporary)
+
+
+@contextmanager
+def timed(run: Run, stage: str) -> Iterator[None]:
+    """Log how long a stage took, also when it is cut short; a resumed stage adds a row."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        run.log({"stage": stage, "seconds": time.monotonic() - started})
+
+
+def _say(text: str) -> None:
+    with Progress() as progress:
+        progress.note(text)
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """The result for people: the table, effort levels, traces, and where to look."""
+    return quickstart_report.terminal(Path(result["out"]))

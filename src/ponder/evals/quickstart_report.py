@@ -1,0 +1,172 @@
+"""The quickstart's report from the files of its run, as JSON, as a page and as text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ponder import config as configs
+from ponder.errors import RunError
+from ponder.evals import measure, report, report_data, summary, traces
+from ponder.evals.attempts import FILE, AttemptStore
+from ponder.evals.measure import Measure
+from ponder.evals.report import percent
+from ponder.evals.report_data import ModelRows
+from ponder.files import encode, read_rows, write_atomic
+from ponder.runs import METRICS, read_record
+
+NAMES = {"sft": "sft", "grpo": "rl"}
+LABELS = {"sft": "after SFT", "rl": "after GRPO"}
+REPORT, FINISHED = "report.json", "finished.json"
+
+
+def is_finished(path: Path) -> bool:
+    """Whether every stage of the quickstart at `path` has ended."""
+    return (path / FINISHED).exists()
+
+
+def write(path: Path) -> dict[str, Any]:
+    """Compute the report of a finished run and write `report.json` and `report.html`; no model is loaded."""
+    found = build(path)
+    write_atomic(path / REPORT, msgspec.json.format(encode(found), indent=2) + b"\n")
+    write_atomic(path / "report.html", report.render(found).encode("utf-8"))
+    return found
+
+
+def build(path: Path) -> dict[str, Any]:
+    """The report dictionary of the run at `path`; RunError when it has not finished."""
+    record = read_record(path)
+    if record is None or not is_finished(path):
+        raise RunError(f"{path}: this quickstart has not finished; run 'ponder quickstart --out {path}' to go on")
+    recipe = record["config"]
+    settings = configs.build(Measure, recipe["eval"])
+    task, problems = measure.open_task(settings)
+    both = measure.plans(settings, problems, recipe["seed"])
+    store = AttemptStore(path / FILE)
+    models = [_rows(path, stage, task, both, store) for stage in NAMES]
+    steps = getattr(task, "steps", None)
+    effort = settings.headline
+    classify = summary.classifier(task.grader)
+    blocks = [report_data.model_block(model, problems, classify, effort) for model in models]
+    for block, model in zip(blocks, models, strict=True):
+        block["sound_steps"] = report_data.line_honesty(problems, _at(model, effort), steps)
+    timings = stage_seconds(path)
+    headline = report_data.headline(blocks, effort) | {
+        "effort": report_data.effort_table(blocks[1]),
+        "effort_sft": report_data.effort_table(blocks[0]),
+        "gain": report_data.gain(models[0].sampled, models[1].sampled, effort),
+        "seconds": sum(timings.values()),
+        "problems": len(problems),
+        "attempts": settings.attempts,
+    }
+    return {
+        "kind": "quickstart",
+        "title": _title(headline, settings),
+        "eyebrow": f"ponder quickstart, preset {recipe['preset']}, seed {recipe['seed']}",
+        "lead": _lead(headline, settings),
+        "effort_level": effort,
+        "headline": headline,
+        "models": blocks,
+        "training": {stage: thin(read_rows(path / stage / METRICS)) for stage in NAMES},
+        "traces": traces.compare_traces(problems, _at(models[0], effort), _at(models[1], effort), steps),
+        "planted": recipe["planted"],
+        "timings": timings,
+        "config": recipe,
+        "versions": record["versions"],
+        "commit": record["commit"],
+    }
+
+
+def _rows(path: Path, stage: str, task: Any, both: Any, store: AttemptStore) -> ModelRows:
+    name = NAMES[stage]
+    identity = msgspec.json.decode((path / FINISHED).read_bytes())["models"][name]
+    found = measure.recall(name, LABELS[name], task, both, store, identity)
+    if found is None:
+        raise RunError(f"{path / FILE}: attempts of '{identity}' are missing; run 'ponder quickstart --out {path}'")
+    return found
+
+
+def _at(model: ModelRows, effort: str) -> list[Any]:
+    return [row for row in model.sampled if row.effort == effort]
+
+
+def stage_seconds(path: Path) -> dict[str, float]:
+    """Seconds by stage, all sessions of a resumed run added up."""
+    total: dict[str, float] = {}
+    for row in read_rows(path / METRICS):
+        total[row["stage"]] = total.get(row["stage"], 0.0) + row["seconds"]
+    return total
+
+
+def thin(rows: Sequence[dict[str, Any]], most: int = 400) -> list[dict[str, Any]]:
+    """At most about `most` rows for drawing: every n-th, and all that carry an evaluation."""
+    every = max(1, len(rows) // most)
+    return [row for i, row in enumerate(rows) if i % every == 0 or any(key.startswith("eval") for key in row)]
+
+
+def _title(headline: Mapping[str, Any], settings: Measure) -> str:
+    before, after = percent(headline["pass1_sft"]), percent(headline["pass1_rl"])
+    verb = "raised" if headline["gain"]["low"] > 0 else "moved"
+    return f"GRPO {verb} pass@1 from {before} to {after} on {headline['problems']} held-out {settings.task} problems"
+
+
+def _lead(headline: Mapping[str, Any], settings: Measure) -> list[str]:
+    gain, low, high = (100 * headline["gain"][key] for key in ("mean", "low", "high"))
+    seconds = headline["seconds"]
+    levels = ", ".join(
+        f"{level} {percent(row['accuracy'])} ({row['tokens']:.0f} tokens)" for level, row in headline["effort"].items()
+    )
+    return [
+        f"The difference is {gain:+.1f} points, paired by problem (95 % interval {low:+.1f} to {high:+.1f}), at effort "
+        f"{settings.headline}, {settings.attempts} attempts at each problem.",
+        f"More thinking, after training: {levels}.",
+        f"Training and measuring took {int(seconds // 60)} min {seconds % 60:.0f} s.",
+    ]
+
+
+def terminal(path: Path) -> str:
+    """The report's headline, effort levels and traces as plain text."""
+    found = msgspec.json.decode((path / REPORT).read_bytes())
+    parts = [found["title"], "", _text_table(found), ""]
+    for trace in found["traces"]["shown"][:2]:
+        parts += [f"{trace['problem']['text']}    {trace['change']}"]
+        for side, label in (("before", LABELS["sft"]), ("after", LABELS["rl"])):
+            parts += _text_trace(label, trace[side])
+        parts.append("")
+    parts += [f"planted on purpose: {line}" for line in found["planted"]]
+    parts += [f"report  {path / 'report.html'}", f"model   {path / 'model'}"]
+    return "\n".join(parts)
+
+
+def _text_table(found: Mapping[str, Any]) -> str:
+    top, attempts = found["headline"], found["headline"]["attempts"]
+    largest = max(int(key[4:-3]) for key in top if key.startswith("pass") and key.endswith("_rl"))
+    keys = ["pass1", *([f"cons{largest}", f"pass{largest}"] if largest > 1 else []), "greedy"]
+    rows = [["", *[key.replace("pass", "pass@").replace("cons", "cons@") for key in keys]]]
+    for name, label in LABELS.items():
+        rows.append([label, *[_text_cell(top, f"{key}_{name}") for key in keys]])
+    for name, key in (("after SFT", "effort_sft"), ("after GRPO", "effort")):
+        levels = [f"{level} {percent(v['accuracy'])} at {v['tokens']:.0f} tokens" for level, v in top[key].items()]
+        rows.append([f"effort, {name}", *levels])
+    widths = [max(len(row[i]) if i < len(row) else 0 for row in rows) for i in range(max(map(len, rows)))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in rows]
+    return "\n".join([*lines, f"95 % intervals over {top['problems']} problems, {attempts} attempts each"])
+
+
+def _text_cell(top: Mapping[str, Any], key: str) -> str:
+    if key not in top:
+        return "-"
+    low, high = top["intervals"][key]
+    return f"{percent(top[key])} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def _text_trace(label: str, side: Mapping[str, Any]) -> list[str]:
+    thinking = "".join(
+        piece["text"] + (f" [wrong: {piece['reason']}]" if piece.get("sound") is False else "")
+        for piece in side["pieces"]
+    )
+    lines = [f"    {line}" for line in thinking.strip("\n").split("\n")]
+    return [f"  {label}:", *lines, f"    answer {side['answer']}  {side['outcome']}"]

@@ -1,0 +1,100 @@
+"""Traces to show: the same problems before and after training, with exact labels of the steps where the task has them.
+
+Chosen without taste: problems are sorted by what changed at attempt 0 (became right, stayed right, stayed wrong, became
+wrong), and the first of each kind in the order of the task are shown, with the count of each kind beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ponder.evals.attempts import Attempt
+from ponder.types import Problem, Step
+
+Stepper = Callable[[Problem, str], list[Step]]
+SHOWN = {"became right": 3, "stayed right": 1, "stayed wrong": 1, "became wrong": 1}
+LONGEST = 4000  # characters of thinking kept in a report
+
+
+def compare_traces(
+    problems: Sequence[Problem],
+    before: Sequence[Attempt],
+    after: Sequence[Attempt],
+    steps: Stepper | None,
+    shown: dict[str, int] | None = None,
+) -> dict[str, Any]:
+    """`counts` by kind of change over all problems tried in both, and `shown`: the chosen ones, JSON values only."""
+    first = [{r.problem: r for r in sorted(rows, key=lambda r: -r.attempt)} for rows in (before, after)]
+    kinds: dict[str, list[Problem]] = {kind: [] for kind in SHOWN}
+    for problem in problems:
+        if problem.id in first[0] and problem.id in first[1]:
+            kinds[_change(first[0][problem.id].correct, first[1][problem.id].correct)].append(problem)
+    chosen = [(kind, p) for kind, many in (shown or SHOWN).items() for p in kinds[kind][:many]]
+    return {
+        "counts": {kind: len(found) for kind, found in kinds.items()},
+        "shown": [
+            {
+                "change": kind,
+                "problem": problem_json(p),
+                "before": trace(p, first[0][p.id], steps),
+                "after": trace(p, first[1][p.id], steps),
+            }
+            for kind, p in chosen
+        ],
+    }
+
+
+def single_traces(problems: Sequence[Problem], rows: Sequence[Attempt], steps: Stepper | None) -> dict[str, Any]:
+    """The same for one model: the first two right and the first two wrong."""
+    first = {r.problem: r for r in sorted(rows, key=lambda r: -r.attempt)}
+    known = [p for p in problems if p.id in first]
+    kinds = {"right": [p for p in known if first[p.id].correct], "wrong": [p for p in known if not first[p.id].correct]}
+    shown = [
+        {"change": kind, "problem": problem_json(p), "after": trace(p, first[p.id], steps)}
+        for kind, found in kinds.items()
+        for p in found[:2]
+    ]
+    return {"counts": {kind: len(found) for kind, found in kinds.items()}, "shown": shown}
+
+
+def _change(before: bool, after: bool) -> str:
+    return {(False, True): "became right", (True, True): "stayed right", (False, False): "stayed wrong"}.get(
+        (before, after), "became wrong"
+    )
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    return {"id": problem.id, "text": problem.text, "reference": problem.reference, "tags": dict(problem.tags)}
+
+
+def trace(problem: Problem, row: Attempt, steps: Stepper | None) -> dict[str, Any]:
+    """One completion as JSON values: thinking cut into labelled pieces, answer, grade."""
+    thinking = row.thinking if row.thinking is None else row.thinking[:LONGEST]
+    labels = steps(problem, thinking) if steps is not None and thinking else []
+    return {
+        "effort": row.effort,
+        "pieces": pieces(thinking or "", labels),
+        "answer": row.answer if row.answer is None else row.answer[:LONGEST],
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "tokens": len(row.tokens),
+        "finish": row.finish,
+    }
+
+
+def pieces(thinking: str, labels: Sequence[Step]) -> list[dict[str, Any]]:
+    """The whole of `thinking` in order, cut where labelled steps begin and end; text between steps has no label."""
+    found: list[dict[str, Any]] = []
+    place = 0
+    for step in labels:
+        at = thinking.find(step.text, place) if step.text else -1
+        if at < 0:
+            continue
+        if at > place:
+            found.append({"text": thinking[place:at]})
+        found.append({"text": step.text, "sound": step.sound, "alive": step.alive, "reason": step.reason})
+        place = at + len(step.text)
+    if place < len(thinking):
+        found.append({"text": thinking[place:]})
+    return found
