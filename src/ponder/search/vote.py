@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ponder.types import Completion, Grader
-
-Same = Callable[[str, str], bool | None]
 
 
 def answers_of(completions: Sequence[Completion], grader: Grader | None = None) -> list[str | None]:
@@ -30,27 +28,15 @@ def classes(answers: Sequence[str | None], grader: Grader | None = None) -> list
     """The equivalence class of each answer, None where it abstains.
 
     A grader that can name the class without the reference (`key(answer)`) decides; otherwise answers are one class when
-    its `equal`, or `graders.math.equal`, says so. What can not be decided stays apart.
+    its `equal`, or `graders.math.equal`, says so, and named by its first member. What can not be decided stays apart.
     """
     name = getattr(grader, "key", None)
     if name is not None:
         return [None if answer is None else name(answer) for answer in answers]
-    from ponder.graders import math
+    from ponder import graders
 
-    return group(answers, getattr(grader, "equal", math.equal))
-
-
-def group(answers: Sequence[str | None], same: Same) -> list[str | None]:
-    """Each answer's class, named by its first member; `same` says whether two answers are one (None: undecidable)."""
-    found: list[str] = []
-    names: list[str | None] = []
-    for answer in answers:
-        text = answer.strip() if answer is not None else ""
-        name = next((c for c in found if c == text or same(c, text)), text) if text else None
-        if name is not None and name not in found:
-            found.append(name)
-        names.append(name)
-    return names
+    numbers = graders.classes(answers, getattr(grader, "equal", None))
+    return [None if number is None else answers[numbers.index(number)] for number in numbers]
 
 
 def elect(names: Sequence[str | None], seed: int) -> int | None:
