@@ -1,0 +1,98 @@
+"""A run killed with SIGKILL goes on to the bit: same metrics (times aside), same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from ponder.training.loop import TIMES
+
+MARK = "PONDER_TEST_MARK"
+SCRIPT = """
+import json, os, sys
+from ponder import config, progress
+from ponder.training import {module}
+progress.set_quiet(True)
+settings = config.load({module}.{kind}, None, json.loads(sys.argv[1]))
+stop_at = int(sys.argv[2])
+from ponder.training import loop
+log = loop.Trainer.log
+def logged(self, row):
+    log(self, row)
+    if self.step == stop_at:
+        os.kill(os.getpid(), 9)
+loop.Trainer.log = logged
+{module}.run(settings)
+"""
+
+TINY: dict[str, Any] = {
+    "shape.width": 16, "shape.layers": 1, "shape.heads": 2, "shape.kv_heads": 1, "shape.hidden": 24, "model": "",
+    "steps": 6, "save_every": 2, "tokens_per_step": 400, "row_tokens": 128, "threads": 1, "eval_every": 3,
+}  # fmt: skip
+
+
+def launch(module: str, kind: str, settings: dict[str, Any], stop_at: int = -1) -> int:
+    script = SCRIPT.format(module=module, kind=kind)
+    command = [sys.executable, "-c", script, json.dumps(settings), str(stop_at)]
+    mark = str(Path(settings["out"]).parent)
+    return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1", MARK: mark}, timeout=120).returncode
+
+
+def without_times(run: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+
+
+CASES = {
+    "pretrain": ("pretrain", "PretrainConfig", {**TINY, "mixture": {"copy": 1.0, "compare": 2.0}}),
+    "sft": ("sft", "SFTConfig", {**TINY, "data": [{"task": "countdown"}, {"task": "chain", "weight": 2.0}]}),
+    "muon": ("sft", "SFTConfig", {**TINY, "optimizer.kind": "muon", "data": [{"task": "arithmetic", "limit": 30}]}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_killed_run_resumes_to_the_bit(case: str, tmp_path: Path) -> None:
+    module, kind, settings = CASES[case]
+    assert launch(module, kind, {**settings, "out": str(tmp_path / "whole")}) == 0
+    broken = {**settings, "out": str(tmp_path / "broken")}
+    assert launch(module, kind, broken, stop_at=5) == -signal.SIGKILL
+    assert not (tmp_path / "broken/model").exists()
+    assert launch(module, kind, broken) == 0
+    assert without_times(tmp_path / "whole") == without_times(tmp_path / "broken")
+    last = "checkpoints/step-0000006/weights.safetensors"
+    whole, resumed = load_file(tmp_path / "whole" / last), load_file(tmp_path / "broken" / last)
+    assert whole.keys() == resumed.keys()
+    assert all(whole[name].equal(resumed[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_killed_parent_leaves_no_worker(tmp_path: Path) -> None:
+    module, kind, settings = CASES["pretrain"]
+    assert settings.get("worker", True)
+    assert launch(module, kind, {**settings, "out": str(tmp_path / "run")}, stop_at=2) == -signal.SIGKILL
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and running(tmp_path):
+        time.sleep(0.2)
+    assert not running(tmp_path)
+
+
+def running(mark: Path) -> list[str]:
+    """Command lines of the processes that were started with `mark` in their environment."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().decode())
+        except OSError:
+            continue
+    return found
