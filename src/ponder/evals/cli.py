@@ -1,0 +1,198 @@
+"""`ponder eval TASK` and `ponder report RUN`.
+
+An evaluation is a run directory: the same line again draws only what is missing, `--attempts 64` after 16 draws 48 more,
+`--regrade` grades the stored completions with today's grader, and `ponder report` renders without a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ponder import config as configs
+from ponder.config import Config
+from ponder.errors import RunError
+from ponder.evals import measure, quickstart_report, report, report_data, summary, traces
+from ponder.evals.attempts import FILE, AttemptStore
+from ponder.evals.measure import Measure
+from ponder.evals.quickstart_report import FINISHED, REPORT
+from ponder.evals.report import percent
+from ponder.files import encode, read_rows, write_atomic
+from ponder.runs import METRICS, Run, read_record
+from ponder.types import Effort, Ledger
+
+Count = Annotated[int, Meta(ge=1)]
+GROWS = ("attempts", "limit", "regrade", "resume", "out")
+
+
+class EvalConfig(Config):
+    """`ponder eval TASK`: `limit` held-out problems, each tried `attempts` times at each effort."""
+
+    task: str = ""
+    model: str = "mini"
+    attempts: Count = 16
+    limit: Count = 200
+    efforts: tuple[Effort, ...] = ("medium",)
+    split: Literal["dev", "test"] = "test"
+    greedy: bool = True
+    temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    max_tokens: Count = 256
+    seed: int = 0
+    out: str = ""
+    regrade: bool = False
+    resume: bool | None = None
+
+
+class ReportConfig(Config):
+    """`ponder report RUN`: write the report of a quickstart or evaluation again from its files."""
+
+    run: str = ""
+
+
+def settings_of(config: EvalConfig) -> Measure:
+    """The measurement an `EvalConfig` asks for; the table shows medium effort where it is measured."""
+    return Measure(
+        task=config.task,
+        split=config.split,
+        problems=config.limit,
+        attempts=config.attempts,
+        efforts=config.efforts,
+        headline="medium" if "medium" in config.efforts or not config.efforts else config.efforts[-1],
+        greedy=config.greedy,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        max_tokens=config.max_tokens,
+    )
+
+
+def run(config: EvalConfig) -> dict[str, Any]:
+    """Measure a model on a task; returns pass@1 with its interval, counts and what it cost."""
+    from ponder import engines
+
+    settings = settings_of(config)
+    measure.check(settings)
+    task, problems = measure.open_task(settings)
+    engine = engines.load(config.model)
+    identity = measure.weights_identity(engine.name, engine.path)
+    folder = config.out or f"runs/eval-{slug(config.task)}-{slug(config.model)}"
+    with Run.open(folder, "eval", configs.to_dict(config), config.resume, GROWS) as opened:
+        store = AttemptStore(opened.path / FILE)
+        both = measure.plans(settings, problems, config.seed)
+        before = engine.ledger
+        try:
+            measure.measure("model", config.model, lambda: engine, task, both, store, identity)
+        finally:
+            opened.log({"ledger": msgspec.to_builtins(engine.ledger - before)})
+        regraded = store.regrade(problems, task.grader) if config.regrade else 0
+        opened.write_json(FINISHED, {"models": {"model": identity}})
+        found = write(opened.path)
+    return {**found["headline"], "regraded": regraded, "out": folder, "report": f"{folder}/report.html"}
+
+
+def slug(text: str) -> str:
+    """A name as part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-") or "model"
+
+
+def render(config: ReportConfig) -> dict[str, Any]:
+    """Write report.json and report.html of a finished run again."""
+    path = Path(config.run)
+    record = read_record(path)
+    if record is None:
+        raise RunError(f"{path}: there is no run here; give the folder of a quickstart or evaluation")
+    writers = {"quickstart": quickstart_report.write, "eval": write}
+    if record["command"] not in writers:
+        raise RunError(f"{path}: a run of '{record['command']}' has no report; quickstart and eval runs have one")
+    found = writers[record["command"]](path)
+    return {"report": str(path / "report.html"), "title": found["title"], "headline": found["headline"]}
+
+
+def write(path: Path) -> dict[str, Any]:
+    """Compute an evaluation's report from its files and write it; no model is loaded."""
+    found = build(path)
+    write_atomic(path / REPORT, msgspec.json.format(encode(found), indent=2) + b"\n")
+    write_atomic(path / "report.html", report.render(found).encode("utf-8"))
+    return found
+
+
+def build(path: Path) -> dict[str, Any]:
+    """The report dictionary of the evaluation at `path`; RunError when it has not finished."""
+    record = read_record(path)
+    if record is None or not (path / FINISHED).exists():
+        raise RunError(f"{path}: this evaluation has not finished; run it again to go on")
+    config = configs.build(EvalConfig, record["config"])
+    settings = settings_of(config)
+    task, problems = measure.open_task(settings)
+    both = measure.plans(settings, problems, config.seed)
+    identity = msgspec.json.decode((path / FINISHED).read_bytes())["models"]["model"]
+    rows = measure.recall("model", config.model, task, both, AttemptStore(path / FILE), identity)
+    if rows is None:
+        raise RunError(f"{path / FILE}: attempts of '{identity}' are missing; run the evaluation again")
+    block = report_data.model_block(rows, problems, summary.classifier(task.grader), settings.headline)
+    level = block["efforts"][settings.headline]
+    ledger = _ledger(path)
+    at = [row for row in rows.sampled if row.effort == settings.headline]
+    low, high = level["interval"]
+    return {
+        "kind": "eval",
+        "title": f"{config.model} solves {percent(level['pass_at_1'])} of {len(problems)} {config.task} problems",
+        "eyebrow": f"ponder eval {config.task}, split {config.split}, seed {config.seed}",
+        "lead": [
+            f"pass@1 at effort {settings.headline}, 95 % interval over problems {percent(low)} to {percent(high)}, "
+            f"{config.attempts} attempts at each problem."
+        ],
+        "effort_level": settings.headline,
+        "headline": level
+        | {
+            "attempts": config.attempts,
+            "effort": report_data.effort_table(block),
+            "greedy": block["greedy"].get(settings.headline),
+            "tags": block["tags"],
+            "ledger": ledger,
+        },
+        "models": [block],
+        "traces": traces.single_traces(problems, at, getattr(task, "steps", None)),
+        "timings": {"measuring": ledger["seconds"]},
+        "config": record["config"],
+        "versions": record["versions"],
+        "commit": record["commit"],
+    }
+
+
+def _ledger(path: Path) -> dict[str, float]:
+    total = Ledger()
+    for row in read_rows(path / METRICS):
+        total = total + Ledger(**row["ledger"])
+    return msgspec.to_builtins(total)
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """An evaluation's result for people."""
+    low, high = result["interval"]
+    lines = [
+        f"pass@1   {percent(result['pass_at_1'])}   95 % interval {percent(low)} to {percent(high)}   "
+        f"{result['problems']} problems, {result['attempts']} attempts each"
+    ]
+    for k, row in list(result["cons_at"].items())[-1:]:
+        lines.append(f"cons@{k}  {percent(row['mean'])}   pass@{k}  {percent(result['pass_at'][k]['mean'])}")
+    if result["greedy"]:
+        lines.append(f"greedy   {percent(result['greedy']['mean'])}")
+    for level, row in result["effort"].items():
+        lines.append(f"effort {level:<7} {percent(row['accuracy'])}   {row['tokens']:.0f} tokens")
+    ledger = result["ledger"]
+    lines.append(
+        f"spent    {ledger['decoded']:,} tokens decoded, {ledger['prefilled']:,} prefilled, {ledger['cached']:,} from cache, "
+        f"{ledger['seconds']:.1f} s"
+    )
+    return "\n".join([*lines, f"report   {result['report']}"])
+
+
+def show_report(result: Mapping[str, Any]) -> str:
+    """Where the report was written."""
+    return f"{result['title']}\n{result['report']}"
