@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Generator
 from pathlib import Path
@@ -100,13 +101,24 @@ def guard(path: str | Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise WorkError(
-                f"{path}: the disk is full; what was saved before is intact; free some space and run the command again"
-            ) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            raise RunError(f"{path}: can not be written ({error.strerror}); choose another --out") from None
+        _refused(path, error.errno, error.strerror)
         raise
+    except Exception as error:
+        native = re.search(r"\(os error (\d+)\)", str(error))  # how safetensors passes the system's refusal on
+        if native is not None:
+            _refused(path, int(native.group(1)), os.strerror(int(native.group(1))))
+        raise
+
+
+def _refused(path: str | Path, number: int | None, reason: str | None) -> None:
+    """The one clear line for a refusal the user can do something about; returns for any other."""
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        full = "the disk is full" if number != errno.EFBIG else "larger than this system lets a file grow (ulimit -f)"
+        raise WorkError(
+            f"{path}: {full}; what was saved before is intact; free some space and run the command again"
+        ) from None
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        raise RunError(f"{path}: can not be written ({reason}); choose another --out") from None
 
 
 def remove(path: Path) -> None:
