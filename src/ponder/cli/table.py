@@ -23,12 +23,41 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
+    "quickstart": Command(
+        help="the whole recipe in miniature: cold start, GRPO, evaluation, report",
+        run="ponder.evals.quickstart:run",
+        config="ponder.evals.quickstart:QuickstartConfig",
+        show="ponder.evals.quickstart:show",
+        resumes=True,
+    ),
+    "quickstart": Command(
+        help="the whole recipe in minutes: imitation, reinforcement learning, a report of what it bought",
+        run="ponder.evals.quickstart:run",
+        config="ponder.evals.quickstart:QuickstartConfig",
+        show="ponder.evals.quickstart:show",
+        resumes=True,
+    ),
     "solve": Command(
         help="answer one problem, thinking in the open",
         run="ponder.cli.solve:run",
         config="ponder.cli.solve:SolveConfig",
         words=("text",),
         show="ponder.cli.solve:show",
+    ),
+    "eval": Command(
+        help="measure a model on a task, with intervals",
+        run="ponder.evals.cli:run",
+        config="ponder.evals.cli:EvalConfig",
+        words=("task",),
+        show="ponder.evals.cli:show",
+        resumes=True,
+    ),
+    "report": Command(
+        help="write a run's report again from its files",
+        run="ponder.evals.cli:render",
+        config="ponder.evals.cli:ReportConfig",
+        words=("run",),
+        show="ponder.evals.cli:show_report",
     ),
     "train pretrain": Command(
         help="teach a new model from generated text",
@@ -43,6 +72,21 @@ COMMANDS: dict[str, Command] = {
         config="ponder.training.sft:SFTConfig",
         recipe=True,
         resumes=True,
+    ),
+    "eval": Command(
+        help="measure a model on a task, with intervals",
+        run="ponder.evals.cli:run",
+        config="ponder.evals.cli:EvalConfig",
+        words=("task",),
+        show="ponder.evals.cli:show",
+        resumes=True,
+    ),
+    "report": Command(
+        help="write the report of a quickstart or evaluation again",
+        run="ponder.evals.cli:render",
+        config="ponder.evals.cli:ReportConfig",
+        words=("run",),
+        show="ponder.evals.cli:show_report",
     ),
     "doctor": Command(
         help="is this machine ready, and do sampler and trainer agree?",

@@ -50,9 +50,14 @@ class EvalConfig(Config):
 
 
 class ReportConfig(Config):
-    """`ponder report RUN`: write the report of a quickstart or evaluation again from its files."""
+    """`ponder report RUN`: write the report of a quickstart or evaluation again from its files.
+
+    Nothing is drawn, so `seed` changes nothing; every command takes it. `out` also writes the JSON result to that file.
+    """
 
     run: str = ""
+    seed: Annotated[int, Meta(ge=0)] = 0
+    out: str | None = None
 
 
 def settings_of(config: EvalConfig) -> Measure:
@@ -110,7 +115,10 @@ def render(config: ReportConfig) -> dict[str, Any]:
     if record["command"] not in writers:
         raise RunError(f"{path}: a run of '{record['command']}' has no report; quickstart and eval runs have one")
     found = writers[record["command"]](path)
-    return {"report": str(path / "report.html"), "title": found["title"], "headline": found["headline"]}
+    result = {"report": str(path / "report.html"), "title": found["title"], "headline": found["headline"]}
+    if config.out is not None:
+        write_atomic(config.out, encode(result) + b"\n")
+    return result
 
 
 def write(path: Path) -> dict[str, Any]:
