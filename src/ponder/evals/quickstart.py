@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from ponder import config as configs
 from ponder.config import Config
-from ponder.errors import ConfigError
+from ponder.errors import ConfigError, unknown
 from ponder.evals import measure, quickstart_report
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.measure import Measure
@@ -28,7 +28,7 @@ from ponder.progress import Progress
 from ponder.runs import Run
 
 STAGES = {"sft": "cold start (SFT)", "grpo": "reinforcement learning (GRPO)"}
-Seconds = Annotated[float, Meta(gt=0)]
+PRESETS = ("tiny", "small", "from-scratch")
 
 
 class QuickstartConfig(Config):
@@ -91,9 +91,12 @@ def preset_name(config: QuickstartConfig) -> str:
 def read_recipe(config: QuickstartConfig) -> Recipe:
     """The recipe a preset names, with the command's `problems` in it."""
     name = preset_name(config)
-    known = name if name.endswith(".toml") else f"quickstart-{name}"
+    if not name.endswith(".toml") and name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
     overrides = {} if config.problems is None else {"eval.problems": config.problems}
-    return configs.load(Recipe, configs.find_recipe(known), overrides)
+    return configs.load(
+        Recipe, configs.find_recipe(name if name.endswith(".toml") else f"quickstart-{name}"), overrides
+    )
 
 
 def train(stage: str, config: QuickstartConfig, recipe: Recipe, run: Run) -> Path:
