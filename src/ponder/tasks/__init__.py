@@ -1,40 +1,51 @@
-"""Where problems come from: generators with exact step labels, files, named benchmarks."""
+"""Where problems come from: generators with exact step labels, files, named benchmarks.
+
+`get` finds a task by name, by `file:PATH` or by `module:attr`; `translate` reads a user's line of text as a problem of the
+miniature language.
+"""
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
-from ponder.errors import ConfigError, unknown
+from ponder.errors import unknown
+from ponder.registry import Registry
 from ponder.tasks.arithmetic import Arithmetic, parse_text
 from ponder.tasks.chain import Chain, compile_expression, read
 from ponder.tasks.countdown import Countdown
+from ponder.tasks.files import FileTask
+from ponder.tasks.named import NAMED
 from ponder.types import Problem
 
-TASKS: dict[str, Any] = {"chain": Chain, "countdown": Countdown, "arithmetic": Arithmetic}
+TASKS = Registry("task", {"chain": Chain, "countdown": Countdown, "arithmetic": Arithmetic, **NAMED}, "ponder.tasks")
 
 
 def get(name: str, **options: Any) -> Any:
     """The task called `name` with `options`; an unknown name or option is a `ConfigError` that lists what exists."""
-    if name not in TASKS:
-        raise unknown("task", name, TASKS)
-    factory = TASKS[name]
-    fields = getattr(factory, "__dataclass_fields__", None)
-    for key in options if fields else ():
-        if key not in fields:
-            raise unknown(f"option of task '{name}'", key, fields)
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    try:
-        return factory(**values)
-    except TypeError as error:
-        raise ConfigError(f"task '{name}': {error}") from None
+    if name.startswith("file:"):
+        return FileTask(name.removeprefix("file:"), **_checked(name, FileTask, options))
+    factory = TASKS.get(name)
+    return factory(**_checked(name, factory, options))
+
+
+def _checked(name: str, factory: Any, options: dict[str, Any]) -> dict[str, Any]:
+    known = [k for k in inspect.signature(factory).parameters if k != "name"]
+    for key in options:
+        if key not in known:
+            raise unknown(f"option of task '{name}'", key, known)
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
 
 _MAKE = re.compile(r"\s*(\d{1,2}(?:[,\s]+\d{1,2}){1,5})\s*(?:>|->|=>|→)\s*(\d{1,2})\s*")
 
 
 def translate(text: str) -> Problem | None:
-    """What the miniature can read: `3,7,12 -> 33`, programs, expressions within 0 to 99, sums of long numbers; else None."""
+    """What the miniature can read, else None.
+
+    `3, 7, 12 -> 33` (countdown), `a=3+4;b=a*2?b` and expressions that stay within 0 to 99 (chain), `347*28` (arithmetic).
+    """
     match = _MAKE.fullmatch(text)
     if match is not None:
         return Countdown().problem([int(n) for n in re.findall(r"\d+", match[1])], int(match[2]))

@@ -58,7 +58,9 @@ class Arithmetic:
 
     def __post_init__(self) -> None:
         if not 1 <= self.shortest <= self.longest <= 8 or not 1 <= self.factor <= 4:
-            raise ConfigError(f"arithmetic: digits {self.shortest} to {self.longest} must lie in 1 to 8 and factor {self.factor} in 1 to 4")
+            raise ConfigError(
+                f"arithmetic: digits {self.shortest} to {self.longest} must lie in 1 to 8 and factor {self.factor} in 1 to 4"
+            )
         if not self.operations or set(self.operations) - set("+-*"):
             raise ConfigError(f"arithmetic: operations '{self.operations}' must be taken from '+-*'")
 
@@ -84,7 +86,11 @@ class Arithmetic:
         """The problem `left op right`."""
         reference = left + right if op == "+" else left - right if op == "-" else left * right
         text = f"{placed(left)}{op}{placed(right)}"
-        shown = f"What is {left} {op} {right}? Work column by column and put the result in \\boxed{{}}." if self.words else text
+        shown = (
+            f"What is {left} {op} {right}? Work column by column and put the result in \\boxed{{}}."
+            if self.words
+            else text
+        )
         tags = {"operation": op, "digits": max(len(str(left)), len(str(right)))}
         return Problem((Message("user", shown),), reference=reference, task=self.name, tags=tags, canonical=text)
 

@@ -17,7 +17,9 @@ DEFAULT_LIMIT = 1000
 MAX_MISSES = 20_000
 
 
-def draw(make: Callable[[random.Random], Problem | None], name: str, split: Split, limit: int | None, seed: int) -> list[Problem]:
+def draw(
+    make: Callable[[random.Random], Problem | None], name: str, split: Split, limit: int | None, seed: int
+) -> list[Problem]:
     """The first `limit` distinct problems of `split` in the stream of `seed`: a prefix of every longer list."""
     if split not in SPLITS:
         raise ConfigError(f"task '{name}' has no split '{split}'; it has {', '.join(SPLITS)}")
@@ -30,7 +32,9 @@ def draw(make: Callable[[random.Random], Problem | None], name: str, split: Spli
         if problem.split != split or problem.id in found:
             misses += 1
             if misses > MAX_MISSES + 50 * wanted:
-                raise ConfigError(f"task '{name}' with these options has only {len(found)} {split} problems, {wanted} asked for")
+                raise ConfigError(
+                    f"task '{name}' with these options has only {len(found)} {split} problems, {wanted} asked for"
+                )
             continue
         found[problem.id] = problem
     return list(found.values())

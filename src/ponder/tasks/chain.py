@@ -92,7 +92,9 @@ class Chain:
         """The problem of finding the last variable's value."""
         values = run(program)
         text = f"{';'.join(map(str, program))}?{program[-1].name}"
-        shown = f"Evaluate this program and put the value of {program[-1].name} in \\boxed{{}}:\n" + "\n".join(map(str, program))
+        shown = f"Evaluate this program and put the value of {program[-1].name} in \\boxed{{}}:\n" + "\n".join(
+            map(str, program)
+        )
         return Problem(
             (Message("user", shown if self.words else text),),
             reference=values[program[-1].name],
@@ -120,7 +122,11 @@ class Chain:
         true = apply(s.op, int(left), int(right))
         value = rng.randint(0, HIGHEST_VALUE) if rng.random() < self.noise else max(0, min(HIGHEST_VALUE, true))
         substituted = f"{left}{s.op}{right}={value}"
-        copied = substituted if effort == "low" or (str(left), str(right)) == (s.left, s.right) else f"{s.left}{s.op}{s.right}={substituted}"
+        copied = (
+            substituted
+            if effort == "low" or (str(left), str(right)) == (s.left, s.right)
+            else f"{s.left}{s.op}{s.right}={substituted}"
+        )
         line = f"{s.name}={copied}"
         if effort != "high":
             return value, line, True
@@ -190,7 +196,9 @@ def compile_expression(text: str) -> list[Statement] | None:
     return program if all(0 <= v <= HIGHEST_VALUE for v in [*run(program).values(), *numbers]) else None
 
 
-def _statement(name: str, earlier: list[str], values: dict[str, int], far: float, rng: random.Random) -> Statement | None:
+def _statement(
+    name: str, earlier: list[str], values: dict[str, int], far: float, rng: random.Random
+) -> Statement | None:
     for _ in range(40):
         op = rng.choice("+-*")
         if earlier:
@@ -220,7 +228,9 @@ def _distance(program: list[Statement], at: int) -> int:
     return at - min(used) if used else 0
 
 
-_LINE = re.compile(r"([a-z])=(?:([a-z]|\d{1,2})([-+*])([a-z]|\d{1,2})=)?(\d{1,2})([-+*])(\d{1,2})=(\d{1,2})(?:~(\d{1,2})([-+*])(\d{1,2})=(\d{1,2}))?")
+_LINE = re.compile(
+    r"([a-z])=(?:([a-z]|\d{1,2})([-+*])([a-z]|\d{1,2})=)?(\d{1,2})([-+*])(\d{1,2})=(\d{1,2})(?:~(\d{1,2})([-+*])(\d{1,2})=(\d{1,2}))?"
+)
 
 
 def _label(line: str, statements: dict[str, Statement], said: dict[str, int], true: dict[str, int]) -> Step:
@@ -230,7 +240,7 @@ def _label(line: str, statements: dict[str, Statement], said: dict[str, int], tr
     s = statements[match[1]]
     left, right, value = int(match[5]), int(match[7]), int(match[8])
     reason = ""
-    wanted = [said.get(o, None) if o.isalpha() else int(o) for o in (s.left, s.right)]
+    wanted = [said.get(o) if o.isalpha() else int(o) for o in (s.left, s.right)]
     if match[2] and (match[2], match[3], match[4]) != (s.left, s.op, s.right):
         reason = f"the statement is {s}"
     elif [left, right] != wanted or match[6] != s.op:

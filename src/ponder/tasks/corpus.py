@@ -15,8 +15,9 @@ start, so that a base model knows the material and not yet the form. Document `i
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -83,7 +84,10 @@ def left(rng: random.Random) -> Pieces:
         if options:
             move = rng.choice(options)
             shown = ",".join(map(str, numbers))
-            pieces += [(f"{shown}:{move.left}{move.op}{move.right}=", False), (f"{move.value}:{','.join(map(str, move.rest))}\n", True)]
+            pieces += [
+                (f"{shown}:{move.left}{move.op}{move.right}=", False),
+                (f"{move.value}:{','.join(map(str, move.rest))}\n", True),
+            ]
     return pieces
 
 
@@ -101,7 +105,7 @@ def chain(rng: random.Random) -> Pieces:
 
 
 def countdown(rng: random.Random) -> Pieces:
-    return _worked(Countdown(), rng)
+    return _worked(Countdown(numbers=(2, 3, 3, 4, 4), guidance=0.6), rng)
 
 
 def arithmetic(rng: random.Random) -> Pieces:
@@ -117,3 +121,8 @@ KINDS: dict[str, Callable[[random.Random], Pieces]] = {
     "countdown": countdown,
     "arithmetic": arithmetic,
 }
+
+
+def stream(mixture: Mapping[str, float], seed: int) -> Iterator[Pieces]:
+    """Documents 0, 1, 2, … of (mixture, seed), forever."""
+    return (document(mixture, seed, i) for i in itertools.count())

@@ -6,7 +6,7 @@ attempts a demonstration may make. The demonstrator is deliberately mediocre: ea
 with probability `guidance` (else it is blind) and nothing stops it from repeating itself. That is the planted room for
 reinforcement learning, and every report says so. `reachable` is the exact solver: it labels every state.
 
-`count_space` counts the distinct problems: 273,000 for the default mixture of 3 and 4 numbers up to 20.
+`count_space` counts the distinct problems: 292,000 for the default mixture of 3 and 4 numbers up to 20.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Move:
 
 @lru_cache(maxsize=200_000)
 def moves(numbers: Numbers) -> tuple[Move, ...]:
-    """Every legal move from the sorted `numbers`, larger operand first, without useless ones (x-x, x*1)."""
+    """Every legal move from the sorted `numbers`, larger operand first."""
     found: dict[tuple[int, str, int], Move] = {}
     for i, j in combinations(range(len(numbers)), 2):
         small, large = numbers[i], numbers[j]
         others = numbers[:i] + numbers[i + 1 : j] + numbers[j + 1 :]
         for op in "+-*":
             value = apply(op, large, small)
-            if 1 <= value <= HIGHEST_VALUE and not (op == "*" and small == 1):
+            if 1 <= value <= HIGHEST_VALUE:
                 found[large, op, small] = Move(large, op, small, value, tuple(sorted((*others, value))))
     return tuple(found.values())
 
@@ -142,7 +142,11 @@ class Countdown:
             (Message("user", text),),
             reference={"numbers": given, "target": target},
             task=self.name,
-            tags={"numbers": len(given), "first_moves": len(first), "alive_share": round(alive / max(1, len(first)), 3)},
+            tags={
+                "numbers": len(given),
+                "first_moves": len(first),
+                "alive_share": round(alive / max(1, len(first)), 3),
+            },
             canonical=f"{','.join(map(str, sorted(given)))}>{target}",
         )
 
@@ -205,8 +209,7 @@ def _label(line: str, numbers: Numbers, target: int) -> list[Step]:
         if match is None or reason:
             labels.append(Step(part, False, False, reason))
             return labels
-        left, op, right, value = int(match[1]), match[2], int(match[3]), int(match[4])
-        numbers = _play(numbers, left, right, value)
+        numbers = _play(numbers, int(match[1]), int(match[3]), int(match[4]))
         labels.append(Step(part, True, target in reachable(numbers)))
     if line.endswith("!") and numbers != (target,):
         labels[-1] = Step(labels[-1].text + "!", False, False, f"claims a hit at {numbers}, the target is {target}")

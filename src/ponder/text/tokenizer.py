@@ -23,7 +23,7 @@ from ponder.types import EFFORTS, Effort, Message
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 MINI_SPECIALS = (
     "<|pad|>", "<|end|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>",
-    THINK_OPEN, THINK_CLOSE, "<|low|>", "<|medium|>", "<|high|>",
+    THINK_OPEN, THINK_CLOSE, "<|low|>", "<|medium|>", "<|high|>", "<|tool|>", "<|reserved_1|>", "<|reserved_2|>",
 )  # fmt: skip
 MINI_TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.role == 'assistant' %}<|end|>{% endif %}{% endfor %}"
@@ -87,7 +87,9 @@ class Tokenizer:
     def _spells_special(self, text: str) -> bool:
         return any(s in text for s in self.specials)
 
-    def render(self, messages: Sequence[Message], effort: Effort | None = None, generate: bool = True) -> tuple[int, ...]:
+    def render(
+        self, messages: Sequence[Message], effort: Effort | None = None, generate: bool = True
+    ) -> tuple[int, ...]:
         """Ids of a conversation, ending where the assistant begins when `generate`. Content can not forge roles."""
         if not any(self._spells_special(m.content) for m in messages):
             return tuple(self.encode(self._template(messages, effort, generate)))
@@ -133,7 +135,7 @@ class Tokenizer:
         folder = Path(path)
         try:
             inner = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # the library raises bare Exception for every cause
+        except Exception as error:  # noqa: BLE001  # the library raises bare Exception for every cause
             raise CheckpointError(f"{folder / 'tokenizer.json'}: not a readable tokenizer ({error})") from None
         config_file, template_file = folder / "tokenizer_config.json", folder / "chat_template.jinja"
         config = json.loads(config_file.read_text()) if config_file.exists() else {}
@@ -168,7 +170,9 @@ def _text(token: Any) -> str:
 
 
 def _compile(template: str) -> Any:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment  # torch brings jinja2; imported late to keep start-up light
+    from jinja2.sandbox import (
+        ImmutableSandboxedEnvironment,
+    )  # torch brings jinja2; imported late to keep start-up light
 
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = _raise
