@@ -18,7 +18,7 @@ from ponder.files import read_rows
 def engine(monkeypatch: pytest.MonkeyPatch) -> CoinEngine:
     made = CoinEngine()
     monkeypatch.setattr(engines, "load", lambda spec, **_: made, raising=False)
-    monkeypatch.setitem(tasks.TASKS, "doubling", Doubling)
+    monkeypatch.setitem(tasks.TASKS.entries, "doubling", Doubling)
     return made
 
 

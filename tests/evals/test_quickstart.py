@@ -76,7 +76,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     monkeypatch.setattr(quickstart, "_train_sft", made.sft)
     monkeypatch.setattr(quickstart, "_train_grpo", made.grpo)
     monkeypatch.setattr(quickstart, "_engine", made.engine)
-    monkeypatch.setitem(tasks.TASKS, "doubling", Doubling)
+    monkeypatch.setitem(tasks.TASKS.entries, "doubling", Doubling)
     return made
 
 
