@@ -1,8 +1,8 @@
 """Models on disk: ordinary Hugging Face folders with `config.json` and safetensors, one file or sharded with an index.
 
-Only safetensors are read, so nothing is ever unpickled; every tensor's name and shape is checked before any is used. A
-save writes to a temporary file and renames, the configuration last, so an interrupted save leaves the old model or none.
-Not covered: reading quantised weights, writing shards.
+Only safetensors are read, so nothing is ever unpickled; every tensor's name and shape is checked before any is used.
+A save writes to a temporary file and renames, the configuration last, so an interrupted save leaves the old model or
+none. Not covered: reading quantised weights, writing shards.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def load(
     config = load_config(folder)
     theirs = _read_tensors(folder, set(hf.expected_shapes(config)), config.tied)
     _check(config, theirs, folder)
-    dtype = dtype or theirs["model.embed_tokens.weight"].dtype
-    model = Transformer(config, seed=None).to(dtype)
+    stored = theirs["model.embed_tokens.weight"].dtype
+    model = Transformer(config, seed=None).to(dtype=dtype or stored)
     model.load_state_dict(hf.fuse(config, theirs))
     return model.to(device)
 
@@ -56,9 +56,9 @@ def save(
     """Write `model` to folder `path`, in `dtype` (None: as it is), with its tokenizer when given."""
     folder = Path(path)
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    dtype = dtype or model.embed.weight.dtype
-    tensors = {name: t.to(dtype).contiguous() for name, t in hf.split(model.config, state).items()}
-    config = hf.write_config(model.config, str(dtype).removeprefix("torch."))
+    kind: torch.dtype = dtype or model.embed.weight.dtype
+    tensors = {name: t.to(kind).contiguous() for name, t in hf.split(model.config, state).items()}
+    config = hf.write_config(model.config, str(kind).removeprefix("torch."))
     if tokenizer is not None:
         config |= {
             "eos_token_id": tokenizer.stop_ids[0] if tokenizer.stop_ids else None,

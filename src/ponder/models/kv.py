@@ -7,6 +7,8 @@ that slot; what lies beyond a sequence's length is left over from others and nev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -39,12 +41,23 @@ class KV:
     def capacity(self) -> int:
         return self.k.shape[3]
 
+    @property
+    def bytes_per_token(self) -> int:
+        layers, _, heads, _, width = self.k.shape
+        return 2 * layers * heads * width * self.k.element_size()
+
+    def release(self) -> None:
+        """Give the slots' memory back; contents are lost."""
+        self.k, self.v = self.k[:, :, :, :0].clone(), self.v[:, :, :, :0].clone()
+
     def reserve(self, capacity: int, rows: int | None = None) -> bool:
-        """Make room for `capacity` positions (at least doubling) and `rows` slots, keeping contents; True if moved."""
+        """Make room for `capacity` positions (growing by an eighth or more) and `rows` slots; True if contents moved."""
         rows = max(rows or 0, self.rows)
         if capacity <= self.capacity and rows == self.rows:
             return False
-        length = self.capacity if capacity <= self.capacity else _round(max(capacity, 2 * self.capacity), self.context)
+        length = (
+            self.capacity if capacity <= self.capacity else _round(max(capacity, self.capacity * 9 // 8), self.context)
+        )
         self.k, self.v = self._moved(self.k, rows, length), self._moved(self.v, rows, length)
         return True
 
@@ -53,10 +66,16 @@ class KV:
         new[:, : old.shape[1], :, : old.shape[3]] = old
         return new
 
-    def copy_row(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of one slot onto another."""
-        self.k[:, target, :, :length] = self.k[:, source, :, :length]
-        self.v[:, target, :, :length] = self.v[:, source, :, :length]
+    def move(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
+        """Copy the first `length` positions of slots onto others (disjoint sets of slots)."""
+        for x in (self.k, self.v):
+            x[:, targets, :, :length] = x[:, sources, :, :length]
+
+    def fill(self, targets: Sequence[int], start: int, k: Tensor, v: Tensor) -> None:
+        """Write keys and values (L, K, t, H) to positions `start` … `start + t` of every slot in `targets`."""
+        end = start + k.shape[2]
+        self.k[:, targets, :, start:end] = k[:, None]
+        self.v[:, targets, :, start:end] = v[:, None]
 
 
 def _round(capacity: int, context: int) -> int:

@@ -16,7 +16,6 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from ponder.models import rope
 from ponder.models.attention import Mask, attend, make_mask
@@ -40,7 +39,9 @@ class RMSNorm(nn.Module):
 
 
 def _linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:
-    return skip_init(nn.Linear, inputs, outputs, bias=bias)
+    return nn.Linear(inputs, outputs, bias=bias, device="meta").to_empty(
+        device="cpu"
+    )  # unlike the default, draws nothing
 
 
 def project(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, seed: int | None = 0) -> None:
         super().__init__()
         self.config = config
-        self.embed = skip_init(nn.Embedding, config.vocab_size, config.width)
+        self.embed = nn.Embedding(config.vocab_size, config.width, device="meta").to_empty(device="cpu")
         self.blocks: list[Block] = nn.ModuleList(Block(config) for _ in range(config.layers))  # type: ignore[assignment]
         self.norm = RMSNorm(config.width, config.norm_eps)
         self.unembed = None if config.tied else _linear(config.width, config.vocab_size)
@@ -125,7 +126,7 @@ class Transformer(nn.Module):
     @property
     def matrix_dtype(self) -> torch.dtype:
         """Precision in which matrix products run: that of autocast where it is on, else that of the weights."""
-        weight: Tensor = self.embed.weight  # type: ignore[assignment]
+        weight: Tensor = self.blocks[0].qkv.weight
         if torch.is_autocast_enabled(weight.device.type):
             return torch.get_autocast_dtype(weight.device.type)
         return weight.dtype
