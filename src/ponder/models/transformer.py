@@ -38,10 +38,15 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x.float(), (x.shape[-1],), self.weight.float(), self.eps)
 
 
+class _Linear(nn.Linear):
+    """A linear layer that draws nothing. (Making it on the meta device does the same, but imports sympy: a second.)"""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are; `Transformer.initialise` or `models.load` fills them."""
+
+
 def _linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:
-    return nn.Linear(inputs, outputs, bias=bias, device="meta").to_empty(
-        device="cpu"
-    )  # unlike the default, draws nothing
+    return _Linear(inputs, outputs, bias=bias)
 
 
 def project(layer: nn.Linear, x: Tensor) -> Tensor:
@@ -96,7 +101,8 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, seed: int | None = 0) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocab_size, config.width, device="meta").to_empty(device="cpu")
+        table_VD = torch.empty(config.vocab_size, config.width)  # given, because nn.Embedding's own draw costs a second
+        self.embed = nn.Embedding(config.vocab_size, config.width, _weight=table_VD)
         self.blocks: list[Block] = nn.ModuleList(Block(config) for _ in range(config.layers))  # type: ignore[assignment]
         self.norm = RMSNorm(config.width, config.norm_eps)
         self.unembed = None if config.tied else _linear(config.width, config.vocab_size)
