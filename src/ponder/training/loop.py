@@ -28,7 +28,7 @@ from ponder.training.optim import Optimizers, rate
 from ponder.training.settings import Train
 
 LossOf = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
-TIMES = ("seconds", "tokens_per_second", "seconds_sampling", "seconds_grading", "seconds_training")
+TIMES = ("tokens_per_second",)  # metrics that measure time, besides those that begin with "seconds"
 
 
 def pick_device(name: str) -> torch.device:
@@ -85,9 +85,10 @@ class Trainer:
         """The context in which forward passes run."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.autocast else nullcontext()
 
-    def update(self, batches: Iterable[Batch], loss_of: LossOf) -> dict[str, float]:
+    def update(self, batches: Iterable[Batch], loss_of: LossOf, advance: bool = True) -> dict[str, float]:
         """One optimiser step on the sum of the batches' losses. Returns loss, grad_norm, rate and the sums of `loss_of`.
 
+        `advance` False leaves the step counter alone, for algorithms that update several times in one of their steps.
         WorkError when loss or gradient is not finite; weights and checkpoints are then as they were before the step.
         """
         total = torch.zeros((), dtype=torch.float64)
@@ -102,7 +103,7 @@ class Trainer:
         scale = rate(self.settings.optimizer, self.step, self.progress)
         norm = self._norm(float(total))
         self.optimizers.step(scale)
-        self.step += 1
+        self.step += advance
         return {"loss": float(total), "grad_norm": norm, "rate": scale, **{k: float(v) for k, v in sums.items()}}
 
     def _norm(self, loss: float) -> float:

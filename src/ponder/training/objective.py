@@ -6,7 +6,10 @@ step is the plain sum over its micro-batches.
 
 Source: Group relative policy optimisation, DeepSeekMath (arXiv 2402.03300) and DeepSeek-R1 (Nature 645, 2025), equations 1-3:
 J = mean_i min(rho_i A_i, clip(rho_i, 1 - eps, 1 + eps) A_i) - beta KL, the loss being -J. R1 prints rho_i for the whole
-answer (`ratio="product"`), DeepSeekMath per token (`ratio="token"`, the default here, in TRL and in verl).
+answer (`ratio="product"`), DeepSeekMath per token (`ratio="token"`, the default here, in TRL and in verl). The KL term is per
+token in all of them here, averaged like the surrogate; R1 prints it for the whole answer. With a ratio of whole sequences
+"sequence-mean" is the aggregation that makes each sequence count once. TRL's RLOO puts the KL into the reward; here
+`kl_coef` puts it into the loss.
 Not covered: dual clipping (on by default in verl), top-k or top-p corrected importance weights.
 """
 
@@ -54,7 +57,7 @@ PRESETS: dict[str, dict[str, float | str]] = {
     "gspo": {
         "advantage": "group", "ratio": "sequence", "aggregation": "sequence-mean", "clip_low": 3e-4, "clip_high": 4e-4,
     },
-    "rloo": {"advantage": "rloo", "ratio": "product", "aggregation": "fixed-length", "clip_low": 0.2, "clip_high": 0.2},
+    "rloo": {"advantage": "rloo", "ratio": "product", "aggregation": "sequence-mean", "clip_low": 0.2, "clip_high": 0.2},
     "cispo": {
         "advantage": "group", "ratio": "token", "surrogate": "cispo", "aggregation": "token-mean", "clip_high": 0.28,
     },

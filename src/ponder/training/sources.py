@@ -82,9 +82,7 @@ class Mixture:
 
     def example(self, i: int) -> Example:
         """Example i: which part, and which of that part's items, follow from i alone."""
-        rounds, at = divmod(i, PERIOD)
-        part = self.order[at]
-        count = rounds * self.order.count(part) + self.order[:at].count(part)
+        part, count = place(self.order, i)
         made, where = self.parts[part].make(count, self.tokenizer)
         return fits(made, self.context, where)
 
@@ -103,8 +101,15 @@ def schedule(weights: Sequence[float], seed: int) -> list[int]:
     return order
 
 
-class TaskPart:
-    """Demonstrations of a task's training problems; effort and wording drawn anew each time.
+def place(order: Sequence[int], i: int) -> tuple[int, int]:
+    """Which part item i of a schedule belongs to, and how many items of that part came before it."""
+    rounds, at = divmod(i, len(order))
+    part = order[at]
+    return part, rounds * order.count(part) + order[:at].count(part)
+
+
+class Problems:
+    """The endless training problems of one task: number n is decided by (task, seed, n) alone.
 
     A task that can make problems from a generator (`make`) gives a fresh one every time unless `limit` asks for that many
     fixed ones; other tasks walk through their training split in shuffled epochs.
@@ -116,25 +121,37 @@ class TaskPart:
         options = {k: v for k, v in entry.items() if k not in PROBLEM_KEYS}
         self.name, self.seed = str(entry["task"]), seed
         self.task: Any = tasks.get(self.name, **options)
-        if not hasattr(self.task, "demonstrate"):
-            raise ConfigError(f"task '{self.name}' has no demonstrations to imitate; use a file with completions")
-        self.efforts = list(entry.get("efforts", EFFORTS))
-        self.problems: list[Problem] = []
+        self.fixed: list[Problem] = []
         if "limit" in entry or not hasattr(self.task, "make"):
-            self.problems = self.task.problems("train", entry.get("limit"), seed)
-        self.shuffled = Shuffled(len(self.problems), (self.name, seed))
+            self.fixed = self.task.problems("train", entry.get("limit"), seed)
+            if not self.fixed:
+                raise DataError(f"task '{self.name}' has no training problems")
+        self.shuffled = Shuffled(len(self.fixed), (self.name, seed))
 
-    def make(self, count: int, tokenizer: Tokenizer) -> tuple[Example, str]:
-        rng = random_for("demonstrate", self.name, self.seed, count)
-        problem = self.problems[self.shuffled[count]] if self.problems else self._fresh(rng)
-        demonstration = self.task.demonstrate(problem, rng.choice(self.efforts), rng)
-        return from_demonstration(demonstration, tokenizer), f"task {self.name}, problem {problem.id}"
-
-    def _fresh(self, rng: random.Random) -> Problem:
+    def draw(self, count: int) -> tuple[Problem, random.Random]:
+        """Problem number `count`, and the generator to go on with for whatever else is drawn for it."""
+        rng = random_for("problem", self.name, self.seed, count)
+        if self.fixed:
+            return self.fixed[self.shuffled[count]], rng
         while True:
             problem = self.task.make(rng)
             if problem is not None and problem.split == "train":
-                return problem
+                return problem, rng
+
+
+class TaskPart:
+    """Demonstrations of a task's training problems; effort and wording drawn anew each time."""
+
+    def __init__(self, entry: Mapping[str, Any], seed: int) -> None:
+        self.problems = Problems(entry, seed)
+        if not hasattr(self.problems.task, "demonstrate"):
+            raise ConfigError(f"task '{entry['task']}' has no demonstrations to imitate; use a file with completions")
+        self.efforts = list(entry.get("efforts", EFFORTS))
+
+    def make(self, count: int, tokenizer: Tokenizer) -> tuple[Example, str]:
+        problem, rng = self.problems.draw(count)
+        demonstration = self.problems.task.demonstrate(problem, rng.choice(self.efforts), rng)
+        return from_demonstration(demonstration, tokenizer), f"task {self.problems.name}, problem {problem.id}"
 
 
 class FilePart:

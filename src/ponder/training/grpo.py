@@ -1,0 +1,339 @@
+"""GRPO and its relatives: sample groups, grade, turn rewards into advantages, follow them; repeat.
+
+One step: `rollouts.collect` samples and grades, `rollouts.to_examples` fills the batch, `objective` is the loss, `loop` moves
+the weights, the engine (which shares them) is refreshed. The algorithm is a preset of values (`objective.PRESETS`) that any
+setting may override. With one update per rollout the policy has not moved, so its own log-probabilities stand in for the
+old ones (the ratio is 1 and nothing is clipped); with several, the old ones are computed once before the first.
+Source: DeepSeekMath section 4.1 and DeepSeek-R1, equations 1-3; `docs/grpo.md` says where other libraries differ.
+Not covered: asynchronous rollouts, several turns, a value model (PPO).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from msgspec import Meta, field
+
+from ponder.config import Config, to_dict
+from ponder.errors import ConfigError
+from ponder.intervals import cluster_mean
+from ponder.progress import Progress
+from ponder.runs import Run
+from ponder.text.tokenizer import Tokenizer
+from ponder.training import objective as objectives
+from ponder.training import rollouts
+from ponder.training.batch import Batch, micro_batches
+from ponder.training.examples import Example, weigh
+from ponder.training.logprobs import learned_logprobs
+from ponder.training.loop import Trainer, pick_device
+from ponder.training.objective import PRESETS, Objective
+from ponder.training.reference import Reference, with_logprobs
+from ponder.training.settings import MAY_CHANGE, Count, Data, Optimizer, Positive, Shape, Train
+from ponder.training.sources import Problems, place, random_for, schedule
+from ponder.training.supervised import start_model
+from ponder.types import Engine, Sampling
+
+EVAL_SEED = 7
+Clip = Annotated[float, Meta(ge=0)]
+EngineOf = Callable[[Any, Tokenizer], Any]
+
+
+class Level(Config):
+    """How to sample at one effort: `think_budget` thinking tokens at most, `answer_reserve` of `max_tokens` kept for the
+    answer, `share` of the problems asked at this level."""
+
+    max_tokens: Positive = 128
+    think_budget: Count | None = None
+    answer_reserve: Count = 0
+    share: Annotated[float, Meta(ge=0)] = 1.0
+
+
+class GRPOConfig(Train):
+    """`ponder train grpo`. Settings of the loss left empty take the preset's value."""
+
+    out: str = "runs/grpo"
+    model: str = "mini"
+    shape: Shape = Shape()
+    data: Data = []
+    levels: dict[Literal["none", "low", "medium", "high"], Level] = field(default_factory=lambda: {"none": Level()})
+    rewards: dict[str, Any] = field(default_factory=lambda: {"task": 1.0})
+    steps: Positive = 100
+    problems_per_step: Positive = 16
+    group_size: Annotated[int, Meta(ge=2)] = 16
+    temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    refill_rounds: Count = 1
+    mask_truncated: bool = False
+    preset: str = "grpo"
+    advantage: Literal["group", "mean", "rloo"] | None = None
+    ratio: Literal["token", "sequence", "product"] | None = None
+    surrogate: Literal["clip", "cispo"] | None = None
+    aggregation: Literal["token-mean", "sequence-mean", "fixed-length"] | None = None
+    clip_low: Clip | None = None
+    clip_high: Clip | None = None
+    kl_coef: Clip | None = None
+    kl_estimator: Literal["k1", "k2", "k3"] | None = None
+    sampler_clip: Clip | None = None
+    reference_every: Count = 0
+    minibatches: Positive = 1
+    epochs: Positive = 1
+    optimizer: Optimizer = Optimizer(kind="adamw", lr=3e-4, beta2=0.99, warmup=5)
+    eval_every: Count = 20
+    eval_problems: Positive = 100
+    eval_attempts: Positive = 4
+    eval_temperature: Annotated[float, Meta(ge=0, le=10)] | None = None
+    engine_dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    rows: Positive = 64
+    rollout_rows: Count = 4
+    save_every: Count = 20
+
+    def objective(self) -> Objective:
+        """The preset's values under this configuration's own."""
+        if self.preset not in PRESETS:
+            raise ConfigError(f"preset = '{self.preset}': known presets are {', '.join(PRESETS)}")
+        own = {name: getattr(self, name) for name in Objective.__slots__}
+        return Objective(**{**PRESETS[self.preset], **{k: v for k, v in own.items() if v is not None}})  # type: ignore[arg-type]
+
+
+class Asker:
+    """Problem n with its effort and sampling, each decided by the seed and n."""
+
+    def __init__(self, config: GRPOConfig) -> None:
+        if not config.data:
+            raise ConfigError("data is empty: name at least one task to learn from, for instance data = [{task = 'countdown'}]")
+        for entry in config.data:
+            if "task" not in entry:
+                raise ConfigError(f"data entries name a task here (problems are sampled, not imitated), got {dict(entry)}")
+        self.config = config
+        self.parts = [Problems(entry, config.seed) for entry in config.data]
+        self.order = schedule([float(entry.get("weight", 1.0)) for entry in config.data], config.seed)
+        self.levels = [name for name, level in config.levels.items() if level.share > 0]
+        if not self.levels:
+            raise ConfigError("levels: at least one effort level needs a share above 0")
+
+    def sampling(self, level: str, temperature: float) -> Sampling:
+        """How to sample at `level`."""
+        v = self.config.levels[level]  # type: ignore[index]
+        return Sampling(
+            temperature=temperature, max_tokens=v.max_tokens, think_budget=v.think_budget, answer_reserve=v.answer_reserve
+        )
+
+    def __call__(self, number: int) -> rollouts.Ask:
+        part, count = place(self.order, number)
+        problem, rng = self.parts[part].draw(count)
+        shares = [self.config.levels[name].share for name in self.levels]  # type: ignore[index]
+        level = rng.choices(self.levels, shares)[0]
+        grader = self.parts[part].task.grader
+        return rollouts.Ask(number, problem, level, grader, self.sampling(level, self.config.temperature))
+
+    def held_out(self) -> list[rollouts.Ask]:
+        """The dev problems of all tasks, each at every level."""
+        config = self.config
+        temperature = config.temperature if config.eval_temperature is None else config.eval_temperature
+        asks: list[rollouts.Ask] = []
+        for part in self.parts:
+            limit = max(1, config.eval_problems // len(self.parts))
+            for i, problem in enumerate(part.task.problems("dev", limit, EVAL_SEED)):
+                for level in self.levels:
+                    asks.append(rollouts.Ask(i, problem, level, part.task.grader, self.sampling(level, temperature)))
+        return asks
+
+
+def default_engine(config: GRPOConfig, model: Any, tokenizer: Tokenizer) -> Any:
+    """The local engine on the training module's own weights."""
+    from ponder.engines.local import LocalEngine
+
+    dtype = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16}[config.engine_dtype]
+    return LocalEngine(
+        model, tokenizer, device=pick_device(config.device), dtype=dtype, rows=config.rows, cache_completions=False
+    )
+
+
+def run(config: GRPOConfig, engine_of: EngineOf | None = None) -> dict[str, Any]:
+    """Train and return the summary. `engine_of(model, tokenizer)` replaces the local engine."""
+    objective = config.objective()
+    asker = Asker(config)
+    torch.manual_seed(config.seed)
+    model, tokenizer, _ = start_model(config.model, config.shape, config.seed)
+    with Run.open(config.out, "train grpo", to_dict(config), config.resume, MAY_CHANGE) as opened:
+        trainer = Trainer(model, config, opened)
+        try:
+            reference = Reference(trainer, config.reference_every) if objective.kl_coef else None
+            if trainer.resume() and reference is not None:
+                reference.restore()
+            engine = engine_of(model, tokenizer) if engine_of else default_engine(config, model, tokenizer)
+            return Learner(config, objective, asker, trainer, engine, tokenizer, reference).run()
+        finally:
+            trainer.close()
+
+
+class Learner:
+    """The state of one GRPO run and its step."""
+
+    def __init__(
+        self,
+        config: GRPOConfig,
+        objective: Objective,
+        asker: Asker,
+        trainer: Trainer,
+        engine: Any,
+        tokenizer: Tokenizer,
+        reference: Reference | None,
+    ) -> None:
+        self.config, self.objective, self.asker, self.trainer = config, objective, asker, trainer
+        self.engine: Engine = engine
+        self.tokenizer, self.reference = tokenizer, reference
+        self.rewards = rollouts.Rewards(config.rewards)
+        self.asks = asker.held_out() if config.eval_every else []
+
+    def run(self) -> dict[str, Any]:
+        """All steps, then the final model."""
+        config, trainer = self.config, self.trainer
+        row: dict[str, Any] = {}
+        last: dict[str, Any] = {}
+        with Progress() as progress:
+            bar = progress.bar("GRPO", total=None if config.max_minutes else config.steps)
+            bar.advance(trainer.step)
+            if config.eval_every and not trainer.step and not trainer.run.rows():
+                last = self.evaluate()
+                trainer.log(last)
+                progress.note(f"before: {_shown(last)}")
+            while not trainer.finished:
+                row = self.step()
+                if config.eval_every and (trainer.step % config.eval_every == 0 or trainer.finished):
+                    last = self.evaluate()
+                    row |= last
+                    progress.note(f"step {trainer.step}: {_shown(last)}")
+                trainer.log(row)
+                trainer.maybe_save()
+                bar.advance(
+                    1, reward=f"{row['reward']:.3f}", length=f"{row['length']:.0f}", entropy=f"{row['entropy']:.3f}",
+                    zero_var=f"{row['zero_variance_share']:.2f}", s=f"{row['seconds_step']:.2f}",
+                )  # fmt: skip
+        return self.finish({**row, **last})
+
+    def step(self) -> dict[str, Any]:
+        """One rollout and the updates on it."""
+        config, trainer = self.config, self.trainer
+        started = time.monotonic()
+        rollout = rollouts.collect(
+            self.engine, self.asker, self.rewards,
+            problems=config.problems_per_step, group_size=config.group_size, refill_rounds=config.refill_rounds,
+            cursor=int(trainer.values.get("cursor", 0)), seed_of=self.seed,
+        )  # fmt: skip
+        trainer.values["cursor"] = rollout.cursor
+        for sample in rollouts.rows(rollout, trainer.step + 1, config.rollout_rows):
+            trainer.run.append("rollouts.jsonl", sample)
+        middle = time.monotonic()
+        examples = rollouts.to_examples(rollout.kept, self.objective.advantage, config.mask_truncated)
+        moved = self.learn(examples)
+        self.engine.refresh()  # type: ignore[attr-defined]
+        ended = time.monotonic()
+        found = rollouts.statistics(rollout, config.group_size)
+        return {
+            **found,
+            **moved,
+            "problems": rollout.cursor,
+            "tokens_per_second": found["completion_tokens"] / (ended - started),
+            "seconds_training": ended - middle,
+            "seconds_step": ended - started,
+            **({"ungraded_reasons": rollouts.reasons(rollout)} if found["ungraded"] else {}),
+        }
+
+    def seed(self, number: int, sample: int) -> int:
+        """The sampling seed of sample `sample` of problem `number`."""
+        return random_for("sample", self.config.seed, number, sample).getrandbits(62)
+
+    def learn(self, examples: list[Example]) -> dict[str, float]:
+        """All updates on one rollout; returns the mean metrics over them, clip share that of all updates."""
+        config, trainer = self.config, self.trainer
+        updates = config.minibatches * config.epochs
+        if updates > 1 and examples:
+            examples = with_logprobs(
+                trainer, trainer.model, examples, config.micro_tokens, config.temperature, "old_logprobs"
+            )
+        if self.reference is not None:
+            examples = self.reference.score(examples, config.micro_tokens, config.temperature)
+        totals: dict[str, float] = {}
+        for epoch in range(config.epochs):
+            for part in self.parts(examples, epoch):
+                for name, value in self.update(part, on_policy=updates == 1).items():
+                    totals[name] = totals.get(name, 0.0) + value
+        trainer.step += 1
+        if self.reference is not None:
+            self.reference.maybe_refresh()
+        tokens = max(1.0, totals["tokens"])
+        means = {k: totals[k] / updates for k in ("loss", "grad_norm", "rate")}
+        names = {"clipped": "clip_share", "entropy": "entropy", "kl": "kl", "ratio": "ratio", "gap": "sampler_gap"}
+        return {**means, **{new: totals[old] / tokens for old, new in names.items() if old in totals}}
+
+    def parts(self, examples: Sequence[Example], epoch: int) -> list[list[Example]]:
+        """The minibatches of one pass over a rollout."""
+        if self.config.minibatches == 1:
+            return [list(examples)]
+        order = list(range(len(examples)))
+        random_for("minibatch", self.config.seed, self.trainer.values["cursor"], epoch).shuffle(order)
+        n = self.config.minibatches
+        return [[examples[i] for i in order[k::n]] for k in range(n)]
+
+    def update(self, examples: Sequence[Example], on_policy: bool) -> dict[str, float]:
+        """One optimiser step on `examples`."""
+        longest = max(level.max_tokens for level in self.config.levels.values())
+        weighed = weigh(examples, self.objective.aggregation, longest)
+
+        def loss_of(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            model = self.trainer.model
+            logprobs_N, entropy_N = learned_logprobs(model, batch, self.config.temperature, entropy=True)
+            value, sums = objectives.loss(self.objective, batch, logprobs_N, on_policy)
+            before_N = logprobs_N.detach() if on_policy else batch.learned(batch.old_logprobs_BT)
+            gap = (before_N - batch.learned(batch.sampler_logprobs_BT)).abs().sum()
+            return value, {**sums, "entropy": entropy_N.sum(), "gap": gap}
+
+        batches = micro_batches(weighed, self.config.micro_tokens, None, self.tokenizer.pad_id)
+        moved = self.trainer.update(batches, loss_of, advance=False)
+        return {"tokens": 0.0, "entropy": 0.0, **moved}
+
+    def evaluate(self) -> dict[str, Any]:
+        """pass@1 on held-out problems with its interval over problems, over all levels and for each."""
+        started = time.monotonic()
+        groups = rollouts.sample(
+            self.engine, self.asks, rollouts.Rewards({"task": 1.0}), self.config.eval_attempts,
+            lambda n, g: random_for("eval", self.config.seed, n, g).getrandbits(62), rollouts.Rollout(),
+        )  # fmt: skip
+        row: dict[str, Any] = {}
+        by_problem: dict[str, list[float]] = {}
+        for level in self.asker.levels:
+            mine = [g for g in groups if g.effort == level]
+            rates = {g.problem.id: sum(s.grades["task"].correct for s in g.samples) / len(g.samples) for g in mine}
+            for problem, rate in rates.items():
+                by_problem.setdefault(problem, []).append(rate)
+            tokens = [len(s.completion.token_ids) for g in mine for s in g.samples]
+            if len(self.asker.levels) > 1:
+                row |= _interval(f"pass1_{level}", list(rates.values()))
+            row[f"eval_tokens_{level}"] = sum(tokens) / len(tokens)
+        whole = _interval("pass1", [sum(rates) / len(rates) for rates in by_problem.values()])
+        return {**whole, **row, "seconds_eval": time.monotonic() - started}
+
+    def finish(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Save the model and the summary."""
+        from ponder import models
+
+        trainer = self.trainer
+        folder = trainer.run.path / "model"
+        models.save(trainer.model, folder, self.tokenizer)
+        summary = {"steps": trainer.step, "seconds": trainer.seconds, "model": str(folder), **row}
+        trainer.run.write_json("summary.json", summary)
+        return summary
+
+
+def _interval(name: str, rates: list[float]) -> dict[str, Any]:
+    found = cluster_mean(rates)
+    return {f"eval_{name}": found.mean, f"eval_{name}_interval": found.pair}
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    low, high = row["eval_pass1_interval"]
+    levels = [f"{k.removeprefix('eval_pass1_')} {v:.3f}" for k, v in row.items() if k.startswith("eval_pass1_") and isinstance(v, float)]
+    return f"held-out pass@1 {row['eval_pass1']:.3f} [{low:.3f}, {high:.3f}]" + (f" ({', '.join(levels)})" if levels else "")
