@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ponder.errors import ConfigError, RunError
 from ponder.evals import quickstart, quickstart_report, report
 from ponder.evals.cli import ReportConfig, render
 from ponder.evals.quickstart import QuickstartConfig
+from ponder.files import read_rows
 
 RECIPE = """
 planted = ["the coin is biased"]
@@ -39,29 +39,24 @@ class Stages:
 
     def __init__(self) -> None:
         self.trained: list[str] = []
-        self.values: dict[str, Mapping[str, Any]] = {}
+        self.settings: dict[str, Any] = {}
         self.engines: dict[str, CoinEngine] = {}
         self.fail = ""
 
-    def sft(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return self._train("sft", values)
-
-    def grpo(self, values: Mapping[str, Any], start: Path) -> dict[str, Any]:
-        assert (start / "model.safetensors").exists()
-        return self._train("grpo", values)
-
-    def _train(self, stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    def train(self, stage: str, settings: Any) -> dict[str, Any]:
         if self.fail == stage:
             raise KeyboardInterrupt
+        if stage == "grpo":
+            assert (Path(settings.model) / "model.safetensors").exists()
         self.trained.append(stage)
-        self.values[stage] = values
-        folder = Path(values["out"]) / "model"
+        self.settings[stage] = settings
+        folder = Path(settings.out) / "model"
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("{}")
-        (folder / "model.safetensors").write_bytes(stage.encode() + bytes([values["seed"]]))
+        (folder / "model.safetensors").write_bytes(stage.encode() + bytes([settings.seed]))
         rows = [{"step": i, "loss": 1 / (i + 1), "reward": i / 10, "eval_pass1": 0.5} for i in range(5)]
         (folder.parent / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return {"steps": values["steps"]}
+        return {"steps": settings.steps}
 
     def engine(self, folder: Path) -> CoinEngine:
         stage = folder.parent.name
@@ -73,8 +68,7 @@ class Stages:
 def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     made = Stages()
     monkeypatch.setattr(report, "render", lambda found: json.dumps(found["headline"]))  # the page has its own tests
-    monkeypatch.setattr(quickstart, "_train_sft", made.sft)
-    monkeypatch.setattr(quickstart, "_train_grpo", made.grpo)
+    monkeypatch.setattr(quickstart, "_train", made.train)
     monkeypatch.setattr(quickstart, "_engine", made.engine)
     monkeypatch.setitem(tasks.TASKS.entries, "doubling", Doubling)
     return made
@@ -107,7 +101,8 @@ def test_headline_has_the_promised_numbers(stages: Stages, tmp_path: Path) -> No
     assert found["problems"] == 20
     assert found["seconds"] > 0
     assert found["gain"]["mean"] == pytest.approx(found["pass1_rl"] - found["pass1_sft"])
-    assert stages.values["sft"] == {"steps": 7, "out": str(tmp_path / "run/sft"), "seed": 3}
+    assert (stages.settings["sft"].steps, stages.settings["sft"].seed) == (7, 3)
+    assert (stages.settings["grpo"].steps, stages.settings["grpo"].seed) == (9, 3)
     assert (tmp_path / "run/model/model.safetensors").read_bytes() == b"grpo\x03"
 
 
@@ -175,6 +170,21 @@ def test_wrong_input_is_said_before_any_work(stages: Stages, tmp_path: Path) -> 
     assert stages.trained == []
 
 
-def test_stage_settings_are_checked_with_the_table_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"\[sft\] of the recipe: .*'stepz'; did you mean 'steps'"):
-        quickstart._train_sft({"stepz": 3, "out": str(tmp_path / "run")})
+@pytest.mark.parametrize("table", ["sft", "grpo"])
+def test_a_wrong_training_key_is_said_before_training(stages: Stages, tmp_path: Path, table: str) -> None:
+    bad = config(tmp_path)
+    (tmp_path / "mine.toml").write_text(RECIPE.replace(f"[{table}]", f"[{table}]\nstepz = 3"))
+    with pytest.raises(ConfigError, match=rf"\[{table}\] of the recipe: .*did you mean"):
+        quickstart.run(bad)
+    assert stages.trained == []
+
+
+def test_measuring_obeys_the_limits_of_training(stages: Stages, tmp_path: Path) -> None:
+    bad = config(tmp_path)
+    levels = "[grpo.levels]\nlow = { max_tokens = 9, think_budget = 5, answer_reserve = 2 }\n\n[eval]"
+    (tmp_path / "mine.toml").write_text(RECIPE.replace("[eval]", levels))
+    quickstart.run(bad)
+    rows = read_rows(tmp_path / "run/attempts.jsonl")
+    limits = {row.get("effort"): row["sampling"] for row in rows if "temperature" not in row["sampling"]}
+    assert limits["low"] == "max_tokens=9,think_budget=5,answer_reserve=2,seed=0"
+    assert limits["high"] == "max_tokens=32,seed=0"

@@ -59,7 +59,7 @@ def data() -> dict:
     at = [[r for r in m.sampled if r.effort == "medium"] for m in models]
     grpo = [{"step": i, "reward": i / 20, "entropy": 1 - i / 40, "kl": 0.01} for i in range(20)]
     for row in grpo[::5]:
-        row |= {"eval_pass1": 0.5, "eval_pass1_low": 0.4, "eval_pass1_high": 0.6}
+        row |= {"eval_pass1": 0.5, "eval_pass1_interval": [0.4, 0.6], "eval_pass1_low": 0.3}
     return {
         "title": f"title {HOSTILE}",
         "eyebrow": "eyebrow",
@@ -117,7 +117,13 @@ def test_the_same_data_gives_the_same_page(data: dict, page: str) -> None:
 
 def test_curves_only_for_what_was_logged(data: dict) -> None:
     titles = [figure.title for figure in report_figures.training(data)]
-    assert titles == ["Reward while training", "Held-out pass@1", "Entropy", "Distance and clipping"]
+    assert titles == [
+        "Reward while training",
+        "Held-out pass@1",
+        "Held-out pass@1 by effort",
+        "Entropy",
+        "Distance and clipping",
+    ]
     assert report_figures.training({"training": {"grpo": [], "sft": []}}) == []
 
 

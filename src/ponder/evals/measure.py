@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from ponder.config import Config
+from ponder.efforts import Level
 from ponder.errors import ConfigError
 from ponder.evals.attempts import AttemptStore
 from ponder.evals.report_data import ModelRows
@@ -25,7 +26,7 @@ class Measure(Config):
     """What is measured: `problems` held-out problems of `task`, `attempts` times at each of `efforts`.
 
     `options` go to the task. `headline` is the effort whose numbers stand in the table. `greedy` adds one attempt per
-    problem and effort at temperature 0.
+    problem and effort at temperature 0. `levels` replaces `max_tokens` at the efforts it names.
     """
 
     task: str = "chain"
@@ -40,6 +41,7 @@ class Measure(Config):
     temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
     max_tokens: Count = 256
+    levels: dict[Effort, Level] = {}
 
 
 def check(settings: Measure) -> None:
@@ -67,8 +69,13 @@ def plans(settings: Measure, problems: tuple[Problem, ...], seed: int) -> tuple[
     sampling = Sampling(
         temperature=settings.temperature, top_p=settings.top_p, max_tokens=settings.max_tokens, seed=seed
     )
-    greedy = Plan(problems, 1, settings.efforts, replace(sampling, temperature=0.0, top_p=1.0, seed=0))
-    return Plan(problems, settings.attempts, settings.efforts, sampling), greedy if settings.greedy else None
+    levels: dict[Effort | None, Sampling] = {
+        effort: level.sampling(settings.temperature, settings.top_p, seed) for effort, level in settings.levels.items()
+    }
+    cold: dict[Effort | None, Sampling] = {e: replace(s, temperature=0.0, top_p=1.0) for e, s in levels.items()}
+    greedy = Plan(problems, 1, settings.efforts, replace(sampling, temperature=0.0, top_p=1.0, seed=0), cold)
+    sampled = Plan(problems, settings.attempts, settings.efforts, sampling, levels)
+    return sampled, greedy if settings.greedy else None
 
 
 def measure(

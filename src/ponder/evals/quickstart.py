@@ -25,9 +25,12 @@ from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.measure import Measure
 from ponder.files import staged
 from ponder.progress import Progress
+from ponder.registry import locate
 from ponder.runs import Run
+from ponder.types import EFFORTS
 
 STAGES = {"sft": "cold start (SFT)", "grpo": "reinforcement learning (GRPO)"}
+SETTINGS = {"sft": "ponder.training.sft:SFTConfig", "grpo": "ponder.training.grpo:GRPOConfig"}
 PRESETS = ("tiny", "small", "from-scratch")
 
 
@@ -56,6 +59,7 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
     """Run or resume the whole recipe; returns the headline and where report and model are."""
     recipe = read_recipe(config)
     measure.check(recipe.eval)
+    stages = {stage: stage_settings(stage, config, recipe) for stage in STAGES}
     record = {"preset": preset_name(config), "seed": config.seed, **configs.to_dict(recipe)}
     with Run.open(config.out, "quickstart", record, config.resume) as run:
         task, problems = measure.open_task(recipe.eval)
@@ -66,7 +70,7 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
             _say(f"{run.path}: this run is finished; writing its report again from the stored attempts")
         identities: dict[str, str] = {}
         for stage in () if finished else STAGES:
-            folder = train(stage, config, recipe, run)
+            folder = train(stage, stages[stage], run)
             name = quickstart_report.NAMES[stage]
             identities[name] = measure.weights_identity(name, folder)
             with timed(run, f"measure_{stage}"):
@@ -89,49 +93,52 @@ def preset_name(config: QuickstartConfig) -> str:
 
 
 def read_recipe(config: QuickstartConfig) -> Recipe:
-    """The recipe a preset names, with the command's `problems` in it."""
+    """The recipe a preset names, with the command's `problems` in it, measured under the limits it is trained with."""
     name = preset_name(config)
     if not name.endswith(".toml") and name not in PRESETS:
         raise unknown("preset", name, PRESETS)
-    overrides = {} if config.problems is None else {"eval.problems": config.problems}
-    return configs.load(
-        Recipe, configs.find_recipe(name if name.endswith(".toml") else f"quickstart-{name}"), overrides
-    )
+    path = configs.find_recipe(name if name.endswith(".toml") else f"quickstart-{name}")
+    recipe = configs.load(Recipe, path, _given(config))
+    if recipe.eval.levels:
+        return recipe
+    limits = {effort: level for effort, level in recipe.grpo.get("levels", {}).items() if effort in EFFORTS}
+    return configs.load(Recipe, path, {**_given(config), "eval.levels": limits})
 
 
-def train(stage: str, config: QuickstartConfig, recipe: Recipe, run: Run) -> Path:
+def _given(config: QuickstartConfig) -> dict[str, Any]:
+    return {} if config.problems is None else {"eval.problems": config.problems}
+
+
+def train(stage: str, settings: Any, run: Run) -> Path:
     """Run one training stage unless its model is there; returns the model's folder."""
     place = run.path / stage
     done = run.path / f"{stage}.json"
     if done.exists() and (place / "model" / "config.json").exists():
         _say(f"{STAGES[stage]}: done before")
         return place / "model"
-    values: dict[str, Any] = {**getattr(recipe, stage), "out": str(place), "seed": config.seed}
-    values |= {"threads": config.threads} if config.threads else {}
-    _say(f"{STAGES[stage]}")
+    _say(STAGES[stage])
     with timed(run, stage):
-        summary = _train_sft(values) if stage == "sft" else _train_grpo(values, run.path / "sft" / "model")
+        summary = _train(stage, settings)
     run.write_json(done.name, summary)
     return place / "model"
 
 
-def _train_sft(values: Mapping[str, Any]) -> dict[str, Any]:
-    from ponder.training import sft
-
-    return sft.run(_settings(sft.SFTConfig, values, "sft"))
-
-
-def _train_grpo(values: Mapping[str, Any], start: Path) -> dict[str, Any]:
-    from ponder.training import grpo
-
-    return grpo.run(_settings(grpo.GRPOConfig, {**values, "model": str(start)}, "grpo"))
-
-
-def _settings(cls: Any, values: Mapping[str, Any], table: str) -> Any:
+def stage_settings(stage: str, config: QuickstartConfig, recipe: Recipe) -> Any:
+    """The settings of a training stage; ConfigError naming the recipe's table."""
+    place = Path(config.out)
+    values: dict[str, Any] = {**getattr(recipe, stage), "out": str(place / stage), "seed": config.seed}
+    values |= {"threads": config.threads} if config.threads else {}
+    values |= {"model": str(place / "sft" / "model")} if stage == "grpo" else {}
     try:
-        return configs.load(cls, None, values)
+        return configs.load(locate(SETTINGS[stage]), None, values)
     except ConfigError as error:
-        raise ConfigError(f"[{table}] of the recipe: {error}") from None
+        raise ConfigError(f"[{stage}] of the recipe: {error}") from None
+
+
+def _train(stage: str, settings: Any) -> dict[str, Any]:
+    from ponder.training import grpo, sft
+
+    return sft.run(settings) if stage == "sft" else grpo.run(settings)
 
 
 def _engine(folder: Path) -> Any:

@@ -26,6 +26,7 @@ class Curve:
     keys: tuple[tuple[str, str], ...]
     caption: str
     percent: bool = False
+    unit: str = ""
 
 
 GRPO_CURVES = (
@@ -40,6 +41,13 @@ GRPO_CURVES = (
         (("eval_pass1", "pass@1"),),
         "Accuracy on problems never trained on, with its 95 % interval over problems (band). The number to believe.",
         percent=True,
+    ),
+    Curve(
+        "Held-out pass@1 by effort",
+        (("eval_pass1_low", "low"), ("eval_pass1_medium", "medium"), ("eval_pass1_high", "high")),
+        "The same, for each effort level the model is trained at.",
+        percent=True,
+        unit="pass@1",
     ),
     Curve(
         "Entropy",
@@ -170,7 +178,11 @@ def training(report: Mapping[str, Any]) -> list[Figure]:
             series = [found for j, key in enumerate(curve.keys) if (found := _curve_series(rows, *key, colour=j + 1))]
             if series:
                 svg = line_figure(
-                    series, x_label="step", y_label=curve.keys[0][1], name=f"{stage}{i}", percent=curve.percent
+                    series,
+                    x_label="step",
+                    y_label=curve.unit or curve.keys[0][1],
+                    name=f"{stage}{i}",
+                    percent=curve.percent,
                 )
                 figures.append(Figure(curve.title, svg, curve.caption))
     return figures
@@ -180,6 +192,6 @@ def _curve_series(rows: Sequence[Mapping[str, Any]], key: str, label: str, colou
     kept = [row for row in rows if isinstance(row.get(key), int | float) and "step" in row]
     if len(kept) < 2:
         return None
-    banded = all(f"{key}_low" in row and f"{key}_high" in row for row in kept)
-    low, high = ([row[f"{key}_{side}"] for row in kept] if banded else [] for side in ("low", "high"))
+    banded = all(f"{key}_interval" in row for row in kept)
+    low, high = ([row[f"{key}_interval"][side] for row in kept] if banded else [] for side in (0, 1))
     return Series(label, [row["step"] for row in kept], [row[key] for row in kept], low, high, colour=colour)

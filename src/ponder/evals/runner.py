@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ponder.errors import ConfigError, DataError
@@ -34,12 +34,16 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure: every problem at every effort, `attempts` times."""
+    """What to measure: every problem at every effort, `attempts` times.
+
+    `levels` replaces `sampling` at the efforts it names; they share its seed.
+    """
 
     problems: tuple[Problem, ...]
     attempts: int = 16
     efforts: tuple[Effort | None, ...] = (None,)
     sampling: Sampling = Sampling()
+    levels: Mapping[Effort | None, Sampling] = field(default_factory=dict[Effort | None, Sampling])
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or not self.problems or not self.efforts:
@@ -53,6 +57,10 @@ class Plan:
     @property
     def total(self) -> int:
         return len(self.problems) * self.attempts * len(self.efforts)
+
+    def sampling_at(self, effort: Effort | None) -> Sampling:
+        """How to sample at an effort."""
+        return replace(self.levels.get(effort, self.sampling), seed=self.sampling.seed)
 
     def draws(self) -> list[Draw]:
         """Every attempt, those of one prompt side by side, so that an engine can share the prompt."""
@@ -82,8 +90,8 @@ def evaluate(
     `bar` (of plan.total) shows running accuracy with its interval over problems, tokens per second and time left.
     """
     wanted = plan.draws()
-    settings = sampling_key(plan.sampling)
-    keys = [key(task.name, d.problem.id, d.number, model, d.effort, settings) for d in wanted]
+    settings = settings_of(plan)
+    keys = [key(task.name, d.problem.id, d.number, model, d.effort, settings[d.effort]) for d in wanted]
     stored = [row for k in keys if (row := store.get(k)) is not None]
     missing = [d for d, k in zip(wanted, keys, strict=True) if store.get(k) is None]
     recorder = Recorder(task, store, missing, model, settings, bar)
@@ -91,7 +99,7 @@ def evaluate(
     before = engine.ledger
     if missing:
         try:
-            engine.generate(_requests(engine, plan.sampling, missing), recorder.done)
+            engine.generate(_requests(engine, plan, missing), recorder.done)
         finally:
             recorder.flush()
     return Evaluation([_found(store, k) for k in keys], len(missing), engine.ledger - before)
@@ -99,8 +107,9 @@ def evaluate(
 
 def stored(task: Task, plan: Plan, store: AttemptStore, model: str) -> list[Attempt] | None:
     """The rows of a plan in plan order, None when any is missing: no engine needed."""
-    settings = sampling_key(plan.sampling)
-    rows = [store.get(key(task.name, d.problem.id, d.number, model, d.effort, settings)) for d in plan.draws()]
+    settings = settings_of(plan)
+    keys = [key(task.name, d.problem.id, d.number, model, d.effort, settings[d.effort]) for d in plan.draws()]
+    rows = [store.get(k) for k in keys]
     kept = [row for row in rows if row is not None]
     return kept if len(kept) == len(rows) else None
 
@@ -111,13 +120,19 @@ def _found(store: AttemptStore, wanted: Key) -> Attempt:
     return row
 
 
-def _requests(engine: Engine, sampling: Sampling, draws: Sequence[Draw]) -> list[Request]:
+def settings_of(plan: Plan) -> dict[Effort | None, str]:
+    """The sampling of each effort as it stands in an attempt's key."""
+    return {effort: sampling_key(plan.sampling_at(effort)) for effort in plan.efforts}
+
+
+def _requests(engine: Engine, plan: Plan, draws: Sequence[Draw]) -> list[Request]:
     prompts: dict[tuple[str, Effort | None], tuple[int, ...]] = {}
     requests: list[Request] = []
     for d in draws:
         name = (d.problem.id, d.effort)
         if name not in prompts:
             prompts[name] = engine.encode(d.problem.messages, d.effort)
+        sampling = plan.sampling_at(d.effort)
         room = engine.context - len(prompts[name])
         if room < 1:
             raise DataError(
@@ -137,7 +152,7 @@ class Recorder:
     store: AttemptStore
     draws: Sequence[Draw]
     model: str
-    settings: str
+    settings: Mapping[Effort | None, str]
     bar: Bar | None
     clock: Callable[[], float] = time.monotonic
     waiting: list[Attempt] = field(default_factory=list[Attempt])
@@ -160,7 +175,14 @@ class Recorder:
         draw = self.draws[event.index]
         grade = self.task.grader.grade(draw.problem, event.completion)
         row = make_attempt(
-            self.task.name, draw.problem, draw.number, self.model, draw.effort, self.settings, event.completion, grade
+            self.task.name,
+            draw.problem,
+            draw.number,
+            self.model,
+            draw.effort,
+            self.settings[draw.effort],
+            event.completion,
+            grade,
         )
         if event.completion.finish == "cancelled":
             return
