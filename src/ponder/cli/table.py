@@ -88,6 +88,21 @@ COMMANDS: dict[str, Command] = {
         words=("run",),
         show="ponder.evals.cli:show_report",
     ),
+    "grade": Command(
+        help="grade the completions of a file again",
+        run="ponder.graders.cli:run",
+        config="ponder.graders.cli:GradeConfig",
+        words=("file",),
+        show="ponder.graders.cli:show",
+        resumes=True,
+    ),
+    "train grpo": Command(
+        help="reinforce what a grader calls right (GRPO and its relatives)",
+        run="ponder.training.grpo:run",
+        config="ponder.training.grpo:GRPOConfig",
+        recipe=True,
+        resumes=True,
+    ),
     "doctor": Command(
         help="is this machine ready, and do sampler and trainer agree?",
         run="ponder.cli.doctor:run",

@@ -3,5 +3,6 @@
 from ponder.graders import extract, math
 from ponder.graders.base import GRADERS, grade, judge, make
 from ponder.graders.classes import classes
+from ponder.graders.math import equal
 
-__all__ = ["GRADERS", "classes", "extract", "grade", "judge", "make", "math"]
+__all__ = ["GRADERS", "classes", "equal", "extract", "grade", "judge", "make", "math"]

@@ -1,7 +1,7 @@
 """Multiple choice: the letter of the chosen option, in the forms models write it.
 
-Read as B: "B", "(B)", "B.", "B) text", "**B**", "\\text{(B)}", "option B", "answer: B", "B because ...". A letter that may
-be a word ("A cat") is not a choice.
+Read as B: "B", "(B)", "B.", "B) text", "**B**", "\\text{(B)}", "option B", "answer: B", "B because ...".
+A letter that may be a word ("A cat") is not a choice.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ponder.types import Completion, Grade, Problem
 
 _LETTER = re.compile(
     r"(?:option|choice|answer|the|is|:|\s)*[\s*$({\[]*(?:\\(?:text|textbf|mathrm|mathbf)\s*\{)?[\s({\[]*"
-    r"([A-Za-z])(?![A-Za-z])[\s*})\].:,$]*(?:$|(?<=[)\].:,}*])|(?=because\b|since\b|as\b|-|–|—))",
+    r"([A-Za-z])(?![A-Za-z])[\s*})\].:,$]*(?:$|(?<=[)\].:}*])|(?=because\b|since\b|as\b|-|–|—))",
     re.IGNORECASE,
 )
 

@@ -1,8 +1,8 @@
 """Answers → equivalence classes, for voting.
 
-Design: graders' equality need not be transitive (5 equals both 5 cm and 5 m), so classes must not depend on the order of
-the answers: each answer's class is decided against the first member of each class in order of first appearance of the
-*most specific* texts (longest first), and the numbering is restored to order of appearance afterwards.
+Design: graders' equality need not be transitive (5 equals both 5 cm and 5 m), so classes must not depend on the order
+of the answers: distinct texts are placed longest first (most specific first), each into the first class whose head it
+equals, and the numbering is restored to order of appearance afterwards.
 """
 
 from __future__ import annotations

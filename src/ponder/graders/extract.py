@@ -20,6 +20,7 @@ _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\(?:boxed|fbox)(?![a-zA-Z])|\\.|[{
 _BARE = re.compile(r"\s*([0-9]+|[A-Za-z])")
 _ANSWER_IS = re.compile(r"\banswer\s*(?:is|:|=)[ \t:*]*([^\n]*)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?:\s|$)")
+_PHANTOM = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|\\[hv]space\s*\{[^{}]*\}|\\q?quad|\\[ ,;:!]|~")
 _MAX_CANDIDATES = 64
 
 
@@ -66,7 +67,7 @@ def parts(completion: str | Completion) -> tuple[str | None, str | None]:
 
 
 def find(completion: str | Completion, rule: Rule = DEFAULT, same: Callable[[str, str], bool] | None = None) -> Found:
-    """The final answer of `completion`. `same` decides whether two boxed or marked answers agree (default: equal text)."""
+    """The final answer of `completion`; `same` says whether two boxed or marked answers agree (default: equal text)."""
     region = parts(completion)[1]
     if region is None:
         return Found(None, reason="thinking was not closed")
@@ -84,6 +85,8 @@ def find_in(
         boxes, unclosed = _boxes(region)
         if unclosed:
             return Found(None, reason="a box was not closed")
+        full = [b for b in boxes if _PHANTOM.sub("", b).strip()]
+        boxes = full or boxes  # an empty box among others is a blank to fill, not an answer
         if boxes:
             return _agreed(boxes, "boxed", same)
     if rule.marks:

@@ -17,7 +17,7 @@ from ponder.types import Completion, Grade, Problem
 
 @dataclass(frozen=True, slots=True)
 class FormatGrader:
-    """1 when there is exactly one opened and closed thinking and a non-empty answer after it, else 0 with the reason."""
+    """1 when exactly one thinking is opened and closed and an answer follows it, else 0 with the reason."""
 
     opened_by_prompt: bool = False
     """Whether the prompt already ends in the opening tag, so that text must not repeat it."""

@@ -1,9 +1,10 @@
 """Does the thinking stay in one language? The share of its words that belong to the target language.
 
-Source: the language consistency reward of DeepSeek-R1, "the proportion of target language words in the chain of thought".
-Departure, since no language identifier ships with the package: a word's script decides, each CJK, kana or Thai character
-counting as one word; among languages of one script, a word counts as foreign when it is a common word of another listed
-language and not of the target. Numbers, LaTeX commands, single Latin letters (variables) and code are neutral.
+Source: the language consistency reward of DeepSeek-R1, the proportion of target-language words in the thinking.
+Departure, since no language identifier ships with the package: a word's script decides, each CJK, kana or Thai
+character counting as one word; among languages of one script, a word counts as foreign when it is a common word of
+another listed language and not of the target. Numbers, LaTeX commands, single Latin letters (variables) and code are
+neutral. Not covered: telling apart languages of one script by anything but their commonest words.
 """
 
 from __future__ import annotations
@@ -32,27 +33,46 @@ _WORDS = {name: re.compile(f"[{span}]" + ("" if name in _SINGLE else "+")) for n
 _NEUTRAL = re.compile(r"\\[a-zA-Z]+|</?[a-zA-Z_]+>|`[^`]*`|\$[^$]*\$")
 
 LANGUAGES: dict[str, tuple[str, ...]] = {
-    "en": ("latin",), "de": ("latin",), "fr": ("latin",), "es": ("latin",), "it": ("latin",), "pt": ("latin",), "nl": ("latin",),
+    **dict.fromkeys(("en", "de", "fr", "es", "it", "pt", "nl"), ("latin",)),
     "ru": ("cyrillic",), "uk": ("cyrillic",), "el": ("greek",), "ar": ("arabic",), "fa": ("arabic",), "he": ("hebrew",),
     "hi": ("devanagari",), "ko": ("hangul",), "ja": ("kana", "han"), "zh": ("han",), "th": ("thai",),
     **{name: (name,) for name in _SCRIPTS}, "cjk": ("han", "kana", "hangul"),
 }  # fmt: skip
 _COMMON = {
-    "en": "the of and to in is that it for was on are as with they be at this have from or by not but what all were we when "
-    "your can there use an each which she do how their if will so then them these would like him into has more go see "
-    "could no my than been its who now did get down may first let find number total answer therefore hence since",
-    "de": "der die das und ist nicht ein eine einen einem einer zu mit den von sich auf für dem im auch es an werden aus er "
-    "hat dass sie nach wird bei noch wie um am sind über wir haben kann oder aber wenn nur war also dann mal durch",
-    "fr": "le la les des et est une un pour dans que qui sur pas au avec il elle nous vous par plus ce cette sont ou mais "
-    "donc alors si leur être aussi comme tout fait deux même on du aux ses",
-    "es": "el la los las y es una un para en que de con por no se su al lo como más pero sus le ya o este sí porque esta "
-    "entre cuando muy sin sobre también me hasta hay donde quien desde todo nos durante entonces",
-    "it": "il lo la gli le e è una un per in che di con non si su al come più ma sono della dei del nella anche se quindi "
-    "perché questo questa quando allora",
-    "pt": "o a os as e é uma um para em que de com por não se seu ao como mais mas sua ou este porque esta entre quando "
-    "muito sem sobre também até há onde quem desde todos então",
-    "nl": "de het een en van is niet dat op te voor met zijn er aan die ook als maar om hij bij uit nog dan wat naar kan "
-    "door worden heeft dus want wij",
+    "en": (
+        "the of and to in is that it for was on are as with they be at this have from or by not but what all were "
+        "we when your can there use an each which she do how their if will so then them these would like him into "
+        "has more go see could no my than been its who now did get down may first let find number total answer "
+        "therefore hence since "
+        "a i an am has had his her he she him me my any some other one two also here same such only most very where why "
+        "because just about after before between over under again take give must should been being does did made make "
+        "per plus want come door met hat hay pour"
+    ),
+    "de": (
+        "der die das und ist nicht ein eine einen einem einer zu mit den von sich auf für dem im auch es an "
+        "werden aus er hat dass sie nach wird bei noch wie um am sind über wir haben kann oder aber wenn nur war "
+        "also dann mal durch was man so ja ihr sein sind mehr muss vor des ich du ob alle alles hier da jetzt gibt in"
+    ),
+    "fr": (
+        "le la les des et est une un pour dans que qui sur pas au avec il elle nous vous par plus ce cette sont "
+        "ou mais donc alors si leur être aussi comme tout fait deux même on du aux ses"
+    ),
+    "es": (
+        "el la los las y es una un para en que de con por no se su al lo como más pero sus le ya o este sí porque "
+        "esta entre cuando muy sin sobre también me hasta hay donde quien desde todo nos durante entonces"
+    ),
+    "it": (
+        "il lo la gli le e è una un per in che di con non si su al come più ma sono della dei del nella anche se "
+        "quindi perché questo questa quando allora"
+    ),
+    "pt": (
+        "o a os as e é uma um para em que de com por não se seu ao como mais mas sua ou este porque esta entre "
+        "quando muito sem sobre também até há onde quem desde todos então"
+    ),
+    "nl": (
+        "de het een en van is niet dat op te voor met zijn er aan die ook als maar om hij bij uit nog dan wat "
+        "naar kan door worden heeft dus want wij"
+    ),
 }
 COMMON = {language: frozenset(words.split()) for language, words in _COMMON.items()}
 

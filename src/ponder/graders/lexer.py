@@ -23,16 +23,20 @@ class Limit(Exception):
     """The text is readable but exceeds a static limit (length, nesting, digits, powers, terms)."""
 
 
-GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon "
-    "phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar".split()
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+GREEK = _words(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon"
+    " phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar"
 )
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh exp ln log lg max min gcd lcm floor ceil abs".split()
+FUNCTIONS = _words(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh exp ln log lg max min gcd lcm floor ceil abs"
 )
-WORDS = frozenset("yes no true false odd even none all neither both never always".split())
-UNITS = frozenset(
-    "cm mm km dm nm in ft yd mi kg mg lb lbs oz ml kl hr hrs min mins sec secs ms mph kph kmh deg cent cents rad usd eur".split()
+WORDS = _words("yes no true false odd even none all neither both never always")
+UNITS = _words(
+    "cm mm km dm nm in ft yd mi kg mg lb lbs oz ml kl hr hrs min mins sec secs ms mph kph kmh deg cent cents rad usd eur"
 )
 LETTER_UNITS = frozenset("mgshlLNJWVAK")
 _UNICODE = str.maketrans(
@@ -40,8 +44,9 @@ _UNICODE = str.maketrans(
         "−": "-", "–": "-", "—": "-", "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/",
         "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∈": r"\in ", "≈": r"\approx ", "±": r"\pm ",
         "∞": r"\infty ", "π": r"\pi ", "√": r"\sqrt ", "°": r"^\circ ", "∘": r"\circ ", "∅": r"\emptyset ",
-        "ℝ": r"\mathbb{R}", "²": "^2", "³": "^3", "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ", "⅓": r"\frac13 ",
-        "⅔": r"\frac23 ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "φ": r"\phi ", "，": ",",
+        "ℝ": r"\mathbb{R}", "²": "^2", "³": "^3", "½": r"\frac12 ", "¼": r"\frac14 ", "¾": r"\frac34 ",
+        "⅓": r"\frac13 ", "⅔": r"\frac23 ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "φ": r"\phi ",
+        "，": ",",
         "。": ".", "（": "(", "）": ")", "：": ":", "’": "'", "\u2009": " ", "\u202f": " ", "\u00a0": " ", "\x00": " ",
         "\x01": " ", "€": r"\text{ eur }", "£": r"\text{ gbp }", "₀": "_0", "₁": "_1", "₂": "_2", "₃": "_3",
     }
@@ -71,9 +76,10 @@ _TOKEN = re.compile(
 _UNGROUPED = re.compile(r"\d{1,3}(?:\x01\d{3})+|\d+")
 _SEPARATORS = {"and", "or"}
 _COMMAND_OPS = {
-    "times": "*", "cdot": "*", "ast": "*", "div": "/", "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=",
-    "geqslant": ">=", "lt": "<", "gt": ">", "ne": "!=", "neq": "!=", "pm": "+-", "cup": "cup", "in": "in", "approx": "~",
-    "%": "%", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "colon": ":", "&": "&", "equiv": "=", "land": ",",
+    "times": "*", "cdot": "*", "ast": "*", "div": "/", "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=",
+    "geq": ">=", "geqslant": ">=", "lt": "<", "gt": ">", "ne": "!=", "neq": "!=", "pm": "+-", "cup": "cup", "in": "in",
+    "approx": "~", "%": "%", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "colon": ":", "&": "&", "equiv": "=",
+    "land": ",",
 }  # fmt: skip
 
 
@@ -113,8 +119,8 @@ def _lex(text: str, out: list[Token], prose: bool) -> None:
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None:
-            if text[position] == "." and not text[position + 1 :].strip(" .)"):
-                position += 1  # a final full stop
+            if text[position] == "." and (not text[position:].strip(" .)") or text[position - 1 : position].isalpha()):
+                position += 1  # a final full stop, or that of an abbreviation
                 continue
             raise NotMath(f"unexpected character {text[position]!r}")
         kind, value = match.lastgroup or "", match.group()

@@ -1,8 +1,8 @@
 """Whether two mathematical answers are equal, and the grader built on it.
 
-Design, cheapest first: identical text; plain numbers as exact rationals; normal forms (`values`, `normal`), which decide
-everything without opaque functions; last, symbolic work in killable worker processes (`symbolic`). No text is ever
-evaluated: sympy sees objects built from our own tree. Policies are fields of `Policy`; docs/grading.md states them.
+Design, cheapest first: identical text; plain numbers as exact rationals; normal forms (`values`, `normal`), which
+decide everything without opaque functions; last, symbolic work in killable worker processes (`symbolic`). No text is
+ever evaluated: sympy sees objects built from our own tree. Policies are fields of `Policy`; docs/grading.md has them.
 Not covered: conversion of units, sets given by a rule, calculus.
 """
 
@@ -25,7 +25,7 @@ MAX_TEXT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The comparison of two answers: `truth` None is undecided, `method` says what decided, `reason` what prevented it."""
+    """A comparison of two answers: `truth` (None: undecided), the `method` that decided, or the `reason` none did."""
 
     truth: Truth
     method: str
@@ -37,12 +37,14 @@ _NUMBERS = {truth: Verdict(truth, "number") for truth in (True, False)}
 
 
 def equal(a: str, b: str, policy: Policy = DEFAULT) -> bool | None:
-    """Whether two answers are mathematically equal: True, False, or None when undecidable. Never raises, never hangs."""
+    """Whether two answers are equal in mathematics; None when undecidable. Never raises, never hangs."""
     return compare(a, b, policy).truth
 
 
 def compare(a: str, b: str, policy: Policy = DEFAULT) -> Verdict:
     """As `equal`, with the method ("text", "number", "normal", "symbolic", "") and a reason when undecided."""
+    if not (isinstance(a, str) and isinstance(b, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return Verdict(None, "", "an answer is not text")
     x, y = _NUMBER.fullmatch(a), _NUMBER.fullmatch(b)
     if x and y and not policy.tolerance:
         return _NUMBERS[a == b or _value(x) == _value(y)]
@@ -92,8 +94,8 @@ def _compare_values(left: Value, right: Value, policy: Policy) -> Verdict:
 class MathGrader:
     """Grades the final answer of a completion against `problem.reference` by `equal`.
 
-    A completion without one readable answer is "unparsed" and earns 0; a comparison that ran out of time, or a reference
-    that can not be read, earns no score (None).
+    A completion without one readable answer is "unparsed" and earns 0; a comparison that ran out of time, or a
+    reference that can not be read, earns no score (None).
     """
 
     policy: Policy = DEFAULT

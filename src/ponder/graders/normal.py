@@ -2,8 +2,8 @@
 
 Design: a monomial is a sorted tuple of (atom, exponent); an atom is a symbol, `#i`, a prime under a root (`#2` with an
 exponent between 0 and 1), or an opaque application `@...` keyed by the text of its normalised arguments. Products of
-distinct prime roots are linearly independent over the rationals (Besicovitch 1940), so without opaque atoms a difference
-is zero exactly when its polynomial is empty: the answer is then final, True or False. pi and e count as independent.
+distinct prime roots are linearly independent over the rationals (Besicovitch 1940), so without opaque atoms a
+difference is zero exactly when its polynomial is empty: that is final, True or False. pi and e count as independent.
 Every growth (powers, digits, terms) is bounded before it happens. Opaque atoms are left to `symbolic`.
 """
 
@@ -22,7 +22,7 @@ Poly = dict[Monomial, Fraction]
 MAX_BITS = 40_000
 MAX_TERMS = 300
 MAX_PRODUCT = 4_000
-MAX_EXPAND = 24
+MAX_EXPAND = 64
 MAX_FACTORIAL = 4_000
 _TRIAL = 10_000
 ONE = Fraction(1)

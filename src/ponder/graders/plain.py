@@ -85,7 +85,7 @@ def number(text: str) -> Fraction | str:
 
 @dataclass(frozen=True, slots=True)
 class NumberGrader:
-    """The one number of the answer equals the reference's, exactly or within a relative `tolerance`; units are ignored."""
+    """The answer's one number equals the reference's, exactly or within a relative `tolerance`; units are ignored."""
 
     rule: Rule = Rule(marks=("####", "A:"))
     tolerance: float = 0.0

@@ -29,7 +29,7 @@ class Answer:
 
 
 def decide(a: Node, b: Node, deadline: float) -> Answer:
-    """Whether two expression trees are equal, within `deadline` seconds of execution; the order of the two is irrelevant."""
+    """Whether two expression trees are equal, in either order, within `deadline` seconds of execution."""
     key = (a, b) if repr(a) <= repr(b) else (b, a)
     with _lock:
         if key in _answers:

@@ -18,9 +18,9 @@ _DIGITS = 50
 _SIMPLE = {
     "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
     "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "sinh": sympy.sinh, "cosh": sympy.cosh,
-    "tanh": sympy.tanh, "exp": sympy.exp, "ln": sympy.log, "abs": sympy.Abs, "floor": sympy.floor, "ceil": sympy.ceiling,
-    "factorial": sympy.factorial, "binomial": sympy.binomial, "max": sympy.Max, "min": sympy.Min, "gcd": sympy.gcd,
-    "lcm": sympy.lcm, "lg": lambda x: sympy.log(x, 10),
+    "tanh": sympy.tanh, "exp": sympy.exp, "ln": sympy.log, "abs": sympy.Abs, "floor": sympy.floor,
+    "ceil": sympy.ceiling, "factorial": sympy.factorial, "binomial": sympy.binomial, "max": sympy.Max,
+    "min": sympy.Min, "gcd": sympy.gcd, "lcm": sympy.lcm, "lg": lambda x: sympy.log(x, 10),
 }  # fmt: skip
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": I}
 
@@ -93,6 +93,8 @@ def _numeric(left: Any, right: Any) -> bool | None:
     for shift in range(len(_POINTS) if symbols else 1):
         chosen = [Rational(*_POINTS[(shift + 2 * i) % len(_POINTS)]) for i in range(len(symbols))]
         values = {s: abs(v) if s.is_positive else v for s, v in zip(symbols, chosen, strict=True)}
+        if symbols and not (_defined(left, values) and _defined(right, values)):
+            continue
         x, y = (sympy.N(side.subs(values), _DIGITS) for side in (left, right))
         if not (x.is_number and y.is_number and x.is_finite and y.is_finite):
             continue
@@ -107,6 +109,13 @@ def _numeric(left: Any, right: Any) -> bool | None:
         elif complex_verdict is None and differ:
             complex_verdict = False
     return complex_verdict
+
+
+def _defined(side: Any, values: dict[Any, Any]) -> bool:
+    """Whether every root and logarithm in `side` is taken of something not negative at this point."""
+    roots = [p.base for p in side.atoms(sympy.Pow) if p.exp.is_Rational and not p.exp.is_integer]
+    arguments = roots + [f.args[0] for f in side.atoms(sympy.log)]
+    return all(sympy.N(a.subs(values)).is_extended_nonnegative is not False for a in arguments if a.free_symbols)
 
 
 def _vanishes(difference: Any) -> bool:

@@ -5,7 +5,8 @@ Nodes are tuples: ("num", Fraction) ("sym", name) ("add", *terms) ("mul", *facto
 ("seq", open, close, *items) ("set", *items) ("union", *items) ("rel", ops, *sides) ("matrix", rows) ("text", words)
 ("unit", x, unit) ("ratio", *items) ("base", digits, base) ("pm", minus, plus).
 Rules where notation is ambiguous: 3\\frac12 and "3 1/2" are mixed numbers; \\frac12 is one half; a comma followed by
-exactly three digits groups them unless inside brackets; f, g and h before a bracket are functions, other letters factors.
+exactly three digits groups them unless inside brackets; f, g and h before a bracket are functions, other letters are
+factors.
 Not covered: integrals, sums, limits, set builders, logic.
 """
 
@@ -123,7 +124,7 @@ class _Parser:
 
     def named_text(self) -> Node:
         words: list[str] = []
-        while self.peek()[0] in ("word", "sym"):
+        while self.peek()[0] in ("word", "sym", "num"):
             words.append(self.next()[1].lower())
         return ("text", " ".join(words))
 
@@ -398,7 +399,9 @@ class _Parser:
         if opening == "\\{" or (opening == "{" and len(found) > 1):
             return ("set", *found)
         if len(found) == 1 and (opening, text) in (("(", ")"), ("{", "}"), ("[", "]")):
-            return found[0] if opening != "[" else ("seq", "[", "]", found[0])
+            if opening == "[":
+                return ("seq", "[", "]", found[0])
+            return ("div", *found[0][1:]) if found[0][0] == "frac" else found[0]
         return ("seq", opening, text, *found)
 
     def absolute(self, closing: str) -> Node:

@@ -1,7 +1,7 @@
 """What an answer says: an expression, a set, an interval, an equation, a text, with its unit and the name it is given.
 
-Design: `read` turns text into a `Value` once (cached, bounded); `same` compares two values under a `Policy`, in three
-values: True, False, None when only symbolic work can tell. All rules are symmetric; see docs/grading.md for the policies.
+Design: `read` turns text into a `Value` once (cached, bounded); `same` compares two values under a `Policy` and says
+True, False, or None when only symbolic work can tell. All rules are symmetric; docs/grading.md states the policies.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How answers are compared. The defaults are the strictest reading under which equality is an equivalence of values."""
+    """How answers are compared; every rule is symmetric."""
 
     percent: Literal["value", "drop"] = "value"
     """"value": 10% is 1/10; "drop": 10% is 10."""
     units: Literal["optional", "required", "drop"] = "optional"
-    """"optional": a unit missing on one side is forgiven, two different units are not; "drop": units are never compared."""
+    """"optional": a unit missing on one side is forgiven, different units are not; "drop": units are not compared."""
     names: Literal["optional", "drop"] = "optional"
     """"optional": x=5 equals 5 and x=5, not y=5; "drop": the name left of "=" is never compared."""
     ordered_lists: bool = False
@@ -48,7 +48,7 @@ DEFAULT = Policy()
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A read answer. `form` and `node` for expressions, `items` for collections, `extra` for brackets, digits, operators."""
+    """A read answer: `form` and `node` of an expression, `items` of a collection, `extra` its brackets or digits."""
 
     kind: Kind
     form: Form | None = None
@@ -110,7 +110,7 @@ class _Builder:
         if kind == "matrix":
             cells = tuple(self.value(n) for row in node[1] for n in row)
             return Value("matrix", items=cells, extra=f"{len(node[1])}x{len(node[1][0])}")
-        if kind == "base":
+        if kind == "base" or (kind == "neg" and node[1][0] == "base"):
             return _based(node)
         if kind == "rel":
             return self.relation(node[1], node[2:])
@@ -214,8 +214,8 @@ class _Builder:
             return Value("seq", items=(bound, _infinite(1)), extra="[)" if closed else "()", name=name)
         if len(sides) == 3 and sides[1][0] == "sym" and {o[0] for o in ops} in ({"<"}, {">"}):
             if ops[0][0] == ">":
-                sides, ops = sides[::-1], (_FLIP[ops[1]], _FLIP[ops[0]])
-            brackets = ("[" if ops[0] == "<=" else "(") + ("]" if ops[1] == "<=" else ")")
+                sides, ops = sides[::-1], tuple(_FLIP[op] for op in ops[::-1])
+            brackets = ("[" if ops[0] == "<=" else "(") + ("]" if ops[-1] == "<=" else ")")
             return Value("seq", items=(self.bound(sides[0]), self.bound(sides[2])), extra=brackets, name=sides[1][1])
         return None
 
@@ -243,10 +243,11 @@ def _name(node: Node) -> str:
 
 
 def _based(node: Node) -> Value:
-    digits, base = node[1], normal.normalise(node[2]).number
-    if base is None or digits.denominator != 1 or base.denominator != 1 or not 2 <= base <= 36:
+    sign, node = ("-", node[1]) if node[0] == "neg" else ("", node)
+    base = normal.normalise(node[2]).number
+    if base is None or base.denominator != 1 or not 2 <= base <= 36:
         raise NotMath("a numeral with a base that is not a number")
-    return Value("base", extra=f"{digits.numerator}_{base}" if digits < 10**200 else "big")
+    return Value("base", extra=f"{sign}{node[1]}_{base}")
 
 
 def _signs(node: Node) -> list[Node]:
@@ -277,11 +278,12 @@ def _scaled(form: Form, signed: bool) -> Form:
 
 
 _PLURAL = {
-    "feet": "ft", "foot": "ft", "inches": "in", "inch": "in", "meter": "m", "metre": "m", "centimeter": "cm", "mile": "mi",
-    "centimetre": "cm", "millimeter": "mm", "kilometer": "km", "kilometre": "km", "dollar": "$", "usd": "$", "degree": "deg",
-    "hour": "hr", "hrs": "hr", "minute": "min", "second": "sec", "s": "sec", "h": "hr", "gram": "g", "kilogram": "kg",
-    "pound": "lb", "lbs": "lb", "ounce": "oz", "liter": "l", "litre": "l", "yard": "yd", "cent": "cent", "percent": "percent",
-    "percentage": "percent", "per": "/", "radian": "rad", "L": "l", "mph": "mi / hr", "sq": "square", "cu": "cubic",
+    "feet": "ft", "foot": "ft", "inches": "in", "inch": "in", "meter": "m", "metre": "m", "centimeter": "cm",
+    "mile": "mi", "centimetre": "cm", "millimeter": "mm", "kilometer": "km", "kilometre": "km", "dollar": "$",
+    "usd": "$", "degree": "deg", "hour": "hr", "hrs": "hr", "minute": "min", "second": "sec", "s": "sec", "h": "hr",
+    "gram": "g", "kilogram": "kg", "pound": "lb", "lbs": "lb", "ounce": "oz", "liter": "l", "litre": "l",
+    "yard": "yd", "cent": "cent", "percent": "percent", "percentage": "percent", "per": "/", "radian": "rad",
+    "L": "l", "mph": "mi / hr", "sq": "square", "cu": "cubic",
 }  # fmt: skip
 
 
@@ -342,7 +344,8 @@ def _same_expression(a: Value, b: Value, policy: Policy, decide: Callable[[Value
         return None
     if a.unit != b.unit:
         a, b = _unit_as_factor(a, b), _unit_as_factor(b, a)
-        assert a.form and b.form
+        assert a.form
+        assert b.form
     verdict = normal.difference_is_zero(a.form, b.form)
     return decide(a, b) if verdict is None and decide else verdict
 
@@ -384,17 +387,37 @@ def _matched(
     """Whether the items pair off, in any order."""
     if len(a) != len(b):
         return False
-    rest, open_cases = list(b), False
+    rest = list(b)
+    left: list[tuple[Value, list[Truth]]] = []
     for x in a:
         verdicts = [same(x, y, policy, decide) for y in rest]
         if True in verdicts:
-            rest.pop(verdicts.index(True))
+            at = verdicts.index(True)
+            rest.pop(at)
+            for _, earlier in left:
+                earlier.pop(at)
         elif None in verdicts:
-            rest.pop(verdicts.index(None))
-            open_cases = True
+            left.append((x, verdicts))
         else:
             return False
-    return None if open_cases else True
+    return True if not left else None if _can_pair([v for _, v in left]) else False
+
+
+def _can_pair(rows: list[list[Truth]]) -> bool:
+    """Whether each row can be given a column of its own among those not ruled out (augmenting paths)."""
+    taken: dict[int, int] = {}
+
+    def place(row: int, seen: set[int]) -> bool:
+        for column, verdict in enumerate(rows[row]):
+            if verdict is False or column in seen:
+                continue
+            seen.add(column)
+            if column not in taken or place(taken[column], seen):
+                taken[column] = row
+                return True
+        return False
+
+    return all(place(row, set()) for row in range(len(rows)))
 
 
 def _all(verdicts: object) -> Truth:

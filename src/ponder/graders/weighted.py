@@ -27,7 +27,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class WeightedGrader:
-    """`parts`: name → weight (the name is the grader's), or `Part`, or a mapping of its fields. Order matters: first decides."""
+    """`parts` maps a name to a weight (the name is the grader's), a `Part`, or a mapping of its fields, in order."""
 
     parts: Mapping[str, Any]
     _made: tuple[tuple[str, Part], ...] = field(init=False, repr=False, default=())

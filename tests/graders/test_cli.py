@@ -1,0 +1,127 @@
+"""`ponder grade`: columns, broken rows, resuming, recorded verdicts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ponder import config
+from ponder.errors import ConfigError, DataError
+from ponder.graders import cli
+from ponder.graders.cli import GradeConfig, run, show
+
+ROWS = [
+    {"completion": "<think>1</think>\\boxed{1/2}", "reference": "0.5", "recorded": {"ok": True}},
+    {"completion": "<think>1</think>\\boxed{3}", "reference": "0.5", "recorded": {"ok": True}},
+    {"completion": "<think>0.5", "reference": "0.5", "recorded": {"ok": False}},
+]
+
+
+def write(folder: Path, rows: list[Any], name: str = "c.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows))
+    return path
+
+
+def settings(path: Path, **changes: Any) -> GradeConfig:
+    return config.load(GradeConfig, None, {"file": str(path), **changes})
+
+
+def graded(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_summary_and_rows(tmp_path: Path) -> None:
+    result = run(settings(write(tmp_path, ROWS), flag="recorded.ok"))
+    assert result["outcomes"] == {"correct": 1, "wrong": 1, "unparsed": 1}
+    assert result["accuracy"] == pytest.approx(1 / 3)
+    assert result["interval"][0] < 1 / 3 < result["interval"][1]
+    assert (result["agreement"], result["disagreements"]) == (pytest.approx(2 / 3), 1)
+    rows = graded(Path(result["out"]))
+    assert Path(result["out"]).name == "c.graded.jsonl"
+    assert [r["line"] for r in rows] == [1, 2, 3]
+    assert rows[0]["row"] == ROWS[0]
+    assert rows[0]["grade"]["parts"]["answer"] == "1/2"
+    assert rows[2]["grade"]["reason"] == "thinking was not closed"
+    assert "accuracy" in show(result)
+
+
+def test_lists_of_completions_and_compressed_files(tmp_path: Path) -> None:
+    row = {"answers": ["1", "2", "one half"], "gold": 1, "flags": [True, True, False]}
+    path = tmp_path / "c.jsonl.gz"
+    path.write_bytes(gzip.compress((json.dumps(row) + "\n").encode()))
+    result = run(settings(path, completion="answers", reference="gold", flag="flags"))
+    assert (result["graded"], result["rows"], result["disagreements"]) == (3, 1, 1)
+    assert [g["outcome"] for g in graded(tmp_path / "c.graded.jsonl")[0]["grade"]][:2] == ["correct", "wrong"]
+
+
+def test_broken_rows_are_named_counted_and_not_fatal(tmp_path: Path) -> None:
+    bad = ["{", "[1]", {"complete": "1", "reference": "1"}, {"completion": 7, "reference": "1"}, "", "\x00", ROWS[0]]
+    path = write(tmp_path, bad)
+    result = run(settings(path))
+    assert (result["broken"], result["graded"], result["rows"]) == (5, 1, 6)
+    assert result["first_broken"][0].startswith(f"{path}:1: ")
+    assert "did you mean 'complete'" in result["first_broken"][2]
+    assert result["ok"]
+    assert not run(settings(write(tmp_path, ["{"], "d.jsonl")))["ok"]
+
+
+def test_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, ROWS * 4)
+    whole = run(settings(path, out=str(tmp_path / "whole.jsonl")))
+    monkeypatch.setattr(cli, "BATCH", 2)
+    calls = 0
+    judge = cli.judge
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise KeyboardInterrupt
+        return judge(*args)
+
+    monkeypatch.setattr(cli, "judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings(path))
+    out = tmp_path / "c.graded.jsonl"
+    assert len(graded(out)) == 5  # everything graded so far is kept
+    with out.open("a") as stream:
+        stream.write('{"line": 6, "half')  # what a kill may leave
+    monkeypatch.setattr(cli, "judge", judge)
+    result = run(settings(path))
+    assert result["resumed_rows"] == 5
+    assert result["outcomes"] == whole["outcomes"]
+    assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
+
+
+def test_other_settings_do_not_mix(tmp_path: Path) -> None:
+    path = write(tmp_path, ROWS)
+    run(settings(path))
+    with pytest.raises(ConfigError, match="other settings"):
+        run(settings(path, options=["percent=drop"]))
+    assert run(settings(path, options=["percent=drop"], fresh=True))["rows"] == 3
+
+
+def test_what_is_wrong_with_the_settings_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path, ROWS)
+    with pytest.raises(DataError, match="no such file"):
+        run(settings(tmp_path / "none.jsonl"))
+    with pytest.raises(ConfigError, match="choose another --out"):
+        run(settings(path, out=str(path)))
+    with pytest.raises(ConfigError, match="did you mean 'math'"):
+        run(settings(path, grader="maht"))
+    with pytest.raises(ConfigError, match="key=value"):
+        run(settings(path, options=["percent"]))
+    assert path.read_text().count("\n") == len(ROWS)
+
+
+def test_solutions_as_references_and_options(tmp_path: Path) -> None:
+    row = {"completion": "so\nA: 7", "reference": "it is 3+4.\nA: 7"}
+    result = run(
+        settings(write(tmp_path, [row]), options=['marks=["A:"]', "phrases=false"], reference_is_solution=True)
+    )
+    assert result["accuracy"] == 1.0
