@@ -57,8 +57,8 @@ def draw(rng: np.random.Generator, n: int, component: int = POLICY) -> Example:
 def test_r1_equations_by_hand() -> None:
     """One question, four answers of one token each, so that the token's ratio is the answer's ratio.
 
-    Rewards 1, 0, 0, 1: mean 1/2, unbiased deviation sqrt(1/3). Old probabilities 0.5, 0.2, 0.4, 0.1; new 0.6, 0.1, 0.44, 0.05; the
-    reference's 0.5, 0.2, 0.4, 0.1. eps = 0.1, beta = 0.04.
+    Rewards 1, 0, 0, 1: mean 1/2, unbiased deviation sqrt(1/3). Old probabilities, which are also the reference's, 0.5, 0.2,
+    0.4, 0.1; new 0.6, 0.1, 0.44, 0.05. eps = 0.1, beta = 0.04.
     """
     a = 0.5 / (math.sqrt(1 / 3) + 1e-4)
     assert advantages([1, 0, 0, 1]) == pytest.approx([a, -a, -a, a])

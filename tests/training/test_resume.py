@@ -44,7 +44,8 @@ def launch(module: str, kind: str, settings: dict[str, Any], stop_at: int = -1) 
     script = SCRIPT.format(module=module, kind=kind)
     command = [sys.executable, "-c", script, json.dumps(settings), str(stop_at)]
     mark = str(Path(settings["out"]).parent)
-    return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1", MARK: mark}, timeout=120).returncode
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", MARK: mark}
+    return subprocess.run(command, check=False, env=environment, timeout=300).returncode
 
 
 def without_times(run: Path) -> list[dict[str, Any]]:
@@ -57,10 +58,12 @@ CASES = {
     "sft": ("sft", "SFTConfig", {**TINY, "data": [{"task": "countdown"}, {"task": "chain", "weight": 2.0}]}),
     "muon": ("sft", "SFTConfig", {**TINY, "optimizer.kind": "muon", "data": [{"task": "arithmetic", "limit": 30}]}),
 }
-GRPO: dict[str, Any] = {k: v for k, v in TINY.items() if k not in ("tokens_per_step", "row_tokens")} | {
-    "data": [{"task": "chain", "longest": 2, "shortest": 1}], "problems_per_step": 3, "group_size": 4, "kl_coef": 0.01, "eval_problems": 3,
-    "rewards": {"task": 1.0, "length": {"soft": 2, "hard": 19, "weight": 0.1}}, "levels": {"low": {"max_tokens": 12}, "high": {"max_tokens": 20}},
-    "minibatches": 2, "reference_every": 3,
+GRPO: dict[str, Any] = {k: v for k, v in TINY.items() if k not in ("tokens_per_step", "row_tokens")}
+GRPO |= {
+    "data": [{"task": "chain", "longest": 2, "shortest": 1}],
+    "problems_per_step": 3, "group_size": 4, "kl_coef": 0.01, "eval_problems": 3, "minibatches": 2, "reference_every": 3,
+    "rewards": {"task": 1.0, "length": {"soft": 2, "hard": 19, "weight": 0.1}},
+    "levels": {"low": {"max_tokens": 12}, "high": {"max_tokens": 20}},
 }  # fmt: skip
 CASES["grpo"] = ("grpo", "GRPOConfig", GRPO)
 

@@ -25,7 +25,9 @@ def uniform(rewards_G: Sequence[float | None], tolerance: float = 1e-8) -> bool:
     return len(rewards) < 2 or max(rewards) - min(rewards) <= tolerance
 
 
-def advantages(rewards_G: Sequence[float | None], estimator: Estimator = "group", eps: float = EPS) -> list[float | None]:
+def advantages(
+    rewards_G: Sequence[float | None], estimator: Estimator = "group", eps: float = EPS
+) -> list[float | None]:
     """Advantage of each sample of one group; None where the reward is.
 
     group: (r - mean) / (std + eps), the standard deviation with Bessel's correction (R1, equation 3; DeepSeekMath leaves

@@ -46,15 +46,15 @@ class Batch:
         """The same batch on another device."""
         if self.tokens_BT.device == torch.device(device):
             return self
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in moved.items()})
+        streams = [getattr(self, f.name) for f in fields(self) if f.name != "packed"]
+        return Batch(*(stream.to(device, non_blocking=True) for stream in streams), packed=self.packed)
 
     def learned(self, stream_BT: Tensor) -> Tensor:
         """The N values of a stream at learned tokens."""
         return stream_BT[self.trainable_BT]
 
     @property
-    def sequence_N(self) -> Tensor:
+    def sequence_N(self) -> Tensor:  # noqa: N802 - a stream, named by its shape
         """Which document (0, 1, …) each learned token belongs to."""
         B = self.segments_BT.shape[0]
         rows_B1 = torch.arange(B, device=self.segments_BT.device)[:, None]

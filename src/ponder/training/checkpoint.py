@@ -86,4 +86,6 @@ def load(path: Path) -> State:
         if isinstance(error, CheckpointError):
             raise
         why = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"{path}: not a usable checkpoint ({why}); delete it to go on from an earlier one") from None
+        raise CheckpointError(
+            f"{path}: not a usable checkpoint ({why}); delete it to go on from an earlier one"
+        ) from None

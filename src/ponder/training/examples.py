@@ -45,7 +45,9 @@ class Example:
 
     def __post_init__(self) -> None:
         assert self.token_ids.shape == self.trainable.shape and self.token_ids.ndim == 1
-        assert not (len(self.trainable) and self.trainable[0]), "the first token has nothing before it to predict it from"
+        assert not (len(self.trainable) and self.trainable[0]), (
+            "the first token has nothing before it to predict it from"
+        )
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -66,7 +68,9 @@ def example(prompt_ids: Sequence[int], completion_ids: Sequence[int]) -> Example
     return Example(ids, trainable)
 
 
-def from_messages(messages: Sequence[Message], completion: str, tokenizer: Tokenizer, effort: Effort | None = None) -> Example:
+def from_messages(
+    messages: Sequence[Message], completion: str, tokenizer: Tokenizer, effort: Effort | None = None
+) -> Example:
     """Prompt rendered with its effort, then the completion's ids and the end token."""
     end = tokenizer.stop_ids[:1]
     return example(tokenizer.render(messages, effort), [*tokenizer.encode(completion), *end])

@@ -7,6 +7,7 @@ pipe and ends when the pipe closes, so a killed parent leaves nothing behind. Wi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import subprocess
@@ -97,10 +98,8 @@ class Worker:
     def ask(self, number: int) -> Future[list[Example]]:
         future: Future[list[Example]] = Future()
         self._waiting.append(future)
-        try:
+        with contextlib.suppress(OSError):  # the reader reports the death of the worker
             send(self._in, msgspec.json.encode(number))
-        except OSError:
-            pass  # the reader reports the death of the worker
         if not self._reader.is_alive():
             self._fail(WorkError("the process that makes training examples ended unexpectedly"))
         return future
@@ -170,7 +169,7 @@ def serve() -> None:
             send(stdout, msgspec.msgpack.encode(to_wire(source.block(msgspec.json.decode(message)))))
     except BrokenPipeError:
         pass
-    except Exception as error:  # reported to the parent, which raises it
+    except Exception as error:  # noqa: BLE001 - reported to the parent, which raises it
         kind = type(error).__name__
         text = str(error) if isinstance(error, PonderError) else f"making training examples failed: {kind}: {error}"
         send(stdout, msgspec.msgpack.encode({"error": text, "kind": kind}))

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from msgspec import Meta, field
 
-from ponder.config import Config, to_dict
-from ponder.errors import ConfigError
-from ponder.intervals import cluster_mean
+from ponder.config import to_dict
 from ponder.progress import Progress
 from ponder.runs import Run
 from ponder.text.tokenizer import Tokenizer
@@ -27,118 +24,19 @@ from ponder.training import objective as objectives
 from ponder.training import rollouts
 from ponder.training.batch import Batch, micro_batches
 from ponder.training.examples import Example, weigh
+from ponder.training.grpo_settings import Asker, GRPOConfig, Level
+from ponder.training.heldout import held_out, shown
 from ponder.training.logprobs import learned_logprobs
 from ponder.training.loop import Trainer, pick_device
-from ponder.training.objective import PRESETS, Objective
+from ponder.training.objective import Objective
 from ponder.training.reference import Reference, with_logprobs
-from ponder.training.settings import MAY_CHANGE, Count, Data, Optimizer, Positive, Shape, Train
-from ponder.training.sources import Problems, place, random_for, schedule
+from ponder.training.settings import MAY_CHANGE
+from ponder.training.sources import random_for
 from ponder.training.supervised import start_model
-from ponder.types import Engine, Sampling
+from ponder.types import Engine
 
-EVAL_SEED = 7
-Clip = Annotated[float, Meta(ge=0)]
 EngineOf = Callable[[Any, Tokenizer], Any]
-
-
-class Level(Config):
-    """How to sample at one effort: `think_budget` thinking tokens at most, `answer_reserve` of `max_tokens` kept for the
-    answer, `share` of the problems asked at this level."""
-
-    max_tokens: Positive = 128
-    think_budget: Count | None = None
-    answer_reserve: Count = 0
-    share: Annotated[float, Meta(ge=0)] = 1.0
-
-
-class GRPOConfig(Train):
-    """`ponder train grpo`. Settings of the loss left empty take the preset's value."""
-
-    out: str = "runs/grpo"
-    model: str = "mini"
-    shape: Shape = Shape()
-    data: Data = []
-    levels: dict[Literal["none", "low", "medium", "high"], Level] = field(default_factory=lambda: {"none": Level()})
-    rewards: dict[str, Any] = field(default_factory=lambda: {"task": 1.0})
-    steps: Positive = 100
-    problems_per_step: Positive = 16
-    group_size: Annotated[int, Meta(ge=2)] = 16
-    temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
-    refill_rounds: Count = 1
-    mask_truncated: bool = False
-    preset: str = "grpo"
-    advantage: Literal["group", "mean", "rloo"] | None = None
-    ratio: Literal["token", "sequence", "product"] | None = None
-    surrogate: Literal["clip", "cispo"] | None = None
-    aggregation: Literal["token-mean", "sequence-mean", "fixed-length"] | None = None
-    clip_low: Clip | None = None
-    clip_high: Clip | None = None
-    kl_coef: Clip | None = None
-    kl_estimator: Literal["k1", "k2", "k3"] | None = None
-    sampler_clip: Clip | None = None
-    reference_every: Count = 0
-    minibatches: Positive = 1
-    epochs: Positive = 1
-    optimizer: Optimizer = Optimizer(kind="adamw", lr=3e-4, beta2=0.99, warmup=5)
-    eval_every: Count = 20
-    eval_problems: Positive = 100
-    eval_attempts: Positive = 4
-    eval_temperature: Annotated[float, Meta(ge=0, le=10)] | None = None
-    engine_dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    rows: Positive = 64
-    rollout_rows: Count = 4
-    save_every: Count = 20
-
-    def objective(self) -> Objective:
-        """The preset's values under this configuration's own."""
-        if self.preset not in PRESETS:
-            raise ConfigError(f"preset = '{self.preset}': known presets are {', '.join(PRESETS)}")
-        own = {name: getattr(self, name) for name in Objective.__slots__}
-        return Objective(**{**PRESETS[self.preset], **{k: v for k, v in own.items() if v is not None}})  # type: ignore[arg-type]
-
-
-class Asker:
-    """Problem n with its effort and sampling, each decided by the seed and n."""
-
-    def __init__(self, config: GRPOConfig) -> None:
-        if not config.data:
-            raise ConfigError("data is empty: name at least one task to learn from, for instance data = [{task = 'countdown'}]")
-        for entry in config.data:
-            if "task" not in entry:
-                raise ConfigError(f"data entries name a task here (problems are sampled, not imitated), got {dict(entry)}")
-        self.config = config
-        self.parts = [Problems(entry, config.seed) for entry in config.data]
-        self.order = schedule([float(entry.get("weight", 1.0)) for entry in config.data], config.seed)
-        self.levels = [name for name, level in config.levels.items() if level.share > 0]
-        if not self.levels:
-            raise ConfigError("levels: at least one effort level needs a share above 0")
-
-    def sampling(self, level: str, temperature: float) -> Sampling:
-        """How to sample at `level`."""
-        v = self.config.levels[level]  # type: ignore[index]
-        return Sampling(
-            temperature=temperature, max_tokens=v.max_tokens, think_budget=v.think_budget, answer_reserve=v.answer_reserve
-        )
-
-    def __call__(self, number: int) -> rollouts.Ask:
-        part, count = place(self.order, number)
-        problem, rng = self.parts[part].draw(count)
-        shares = [self.config.levels[name].share for name in self.levels]  # type: ignore[index]
-        level = rng.choices(self.levels, shares)[0]
-        grader = self.parts[part].task.grader
-        return rollouts.Ask(number, problem, level, grader, self.sampling(level, self.config.temperature))
-
-    def held_out(self) -> list[rollouts.Ask]:
-        """The dev problems of all tasks, each at every level."""
-        config = self.config
-        temperature = config.temperature if config.eval_temperature is None else config.eval_temperature
-        asks: list[rollouts.Ask] = []
-        for part in self.parts:
-            limit = max(1, config.eval_problems // len(self.parts))
-            for i, problem in enumerate(part.task.problems("dev", limit, EVAL_SEED)):
-                for level in self.levels:
-                    asks.append(rollouts.Ask(i, problem, level, part.task.grader, self.sampling(level, temperature)))
-        return asks
+__all__ = ["GRPOConfig", "Level", "run"]
 
 
 def default_engine(config: GRPOConfig, model: Any, tokenizer: Tokenizer) -> Any:
@@ -199,13 +97,13 @@ class Learner:
             if config.eval_every and not trainer.step and not trainer.run.rows():
                 last = self.evaluate()
                 trainer.log(last)
-                progress.note(f"before: {_shown(last)}")
+                progress.note(f"before: {shown(last)}")
             while not trainer.finished:
                 row = self.step()
                 if config.eval_every and (trainer.step % config.eval_every == 0 or trainer.finished):
                     last = self.evaluate()
                     row |= last
-                    progress.note(f"step {trainer.step}: {_shown(last)}")
+                    progress.note(f"step {trainer.step}: {shown(last)}")
                 trainer.log(row)
                 trainer.maybe_save()
                 bar.advance(
@@ -297,24 +195,8 @@ class Learner:
 
     def evaluate(self) -> dict[str, Any]:
         """pass@1 on held-out problems with its interval over problems, over all levels and for each."""
-        started = time.monotonic()
-        groups = rollouts.sample(
-            self.engine, self.asks, rollouts.Rewards({"task": 1.0}), self.config.eval_attempts,
-            lambda n, g: random_for("eval", self.config.seed, n, g).getrandbits(62), rollouts.Rollout(),
-        )  # fmt: skip
-        row: dict[str, Any] = {}
-        by_problem: dict[str, list[float]] = {}
-        for level in self.asker.levels:
-            mine = [g for g in groups if g.effort == level]
-            rates = {g.problem.id: sum(s.grades["task"].correct for s in g.samples) / len(g.samples) for g in mine}
-            for problem, rate in rates.items():
-                by_problem.setdefault(problem, []).append(rate)
-            tokens = [len(s.completion.token_ids) for g in mine for s in g.samples]
-            if len(self.asker.levels) > 1:
-                row |= _interval(f"pass1_{level}", list(rates.values()))
-            row[f"eval_tokens_{level}"] = sum(tokens) / len(tokens)
-        whole = _interval("pass1", [sum(rates) / len(rates) for rates in by_problem.values()])
-        return {**whole, **row, "seconds_eval": time.monotonic() - started}
+        config = self.config
+        return held_out(self.engine, self.asks, config.eval_attempts, config.seed)
 
     def finish(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Save the model and the summary."""
@@ -326,14 +208,3 @@ class Learner:
         summary = {"steps": trainer.step, "seconds": trainer.seconds, "model": str(folder), **row}
         trainer.run.write_json("summary.json", summary)
         return summary
-
-
-def _interval(name: str, rates: list[float]) -> dict[str, Any]:
-    found = cluster_mean(rates)
-    return {f"eval_{name}": found.mean, f"eval_{name}_interval": found.pair}
-
-
-def _shown(row: Mapping[str, Any]) -> str:
-    low, high = row["eval_pass1_interval"]
-    levels = [f"{k.removeprefix('eval_pass1_')} {v:.3f}" for k, v in row.items() if k.startswith("eval_pass1_") and isinstance(v, float)]
-    return f"held-out pass@1 {row['eval_pass1']:.3f} [{low:.3f}, {high:.3f}]" + (f" ({', '.join(levels)})" if levels else "")

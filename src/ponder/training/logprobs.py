@@ -47,7 +47,12 @@ def learned_logprobs(
 
 
 def head_logprobs(
-    model: Any, hidden_ND: Tensor, targets_N: Tensor, temperature: float, entropy: bool, chunk_values: int = CHUNK_VALUES
+    model: Any,
+    hidden_ND: Tensor,
+    targets_N: Tensor,
+    temperature: float,
+    entropy: bool,
+    chunk_values: int = CHUNK_VALUES,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of `targets_N` from the hidden states that predict them, in chunks when the logits are many."""
 

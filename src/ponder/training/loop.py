@@ -114,7 +114,9 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.optimizers.clear()
             kept = checkpoint.steps(self.run.checkpoints)
-            last = f"the last checkpoint, {kept[-1].name}, is untouched" if kept else "no checkpoint had been written yet"
+            last = (
+                f"the last checkpoint, {kept[-1].name}, is untouched" if kept else "no checkpoint had been written yet"
+            )
             raise WorkError(
                 f"step {self.step + 1}: loss {loss:g}, gradient norm {norm:g}; stopped before changing anything ({last});"
                 " lower optimizer.lr or lengthen optimizer.warmup"

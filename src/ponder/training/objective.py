@@ -100,7 +100,9 @@ def imitation(logprobs_N: Tensor, batch: Batch) -> Tensor:
     return -(logprobs_N * batch.learned(batch.weight_BT)).sum()
 
 
-def loss(objective: Objective, batch: Batch, logprobs_N: Tensor, on_policy: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+def loss(
+    objective: Objective, batch: Batch, logprobs_N: Tensor, on_policy: bool = False
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The batch's share of the step's loss, and sums over its policy tokens for the metrics.
 
     `on_policy` says that the policy has not moved since the rollout: the present log-probabilities, detached, stand in
@@ -111,13 +113,18 @@ def loss(objective: Objective, batch: Batch, logprobs_N: Tensor, on_policy: bool
     advantage_N = batch.learned(batch.advantage_BT)
     old_N = logprobs_N.detach() if on_policy else batch.learned(batch.old_logprobs_BT)
     old_N = torch.where(policy_N, old_N, logprobs_N.detach())
-    ratio_N = log_ratio(logprobs_N, old_N, batch.sequence_N if objective.ratio != "token" else weight_N, objective.ratio).exp()
+    ratio_N = log_ratio(
+        logprobs_N, old_N, batch.sequence_N if objective.ratio != "token" else weight_N, objective.ratio
+    ).exp()
     if objective.surrogate == "cispo":
         token_N = truncated(ratio_N, advantage_N, logprobs_N, objective.clip_high)
     else:
         token_N = clipped(ratio_N, advantage_N, objective.clip_low, objective.clip_high)
     if objective.sampler_clip:
-        token_N = token_N * (old_N - batch.learned(batch.sampler_logprobs_BT)).exp().clamp(max=objective.sampler_clip).detach()
+        token_N = (
+            token_N
+            * (old_N - batch.learned(batch.sampler_logprobs_BT)).exp().clamp(max=objective.sampler_clip).detach()
+        )
     sums = {
         "tokens": policy_N.sum(),
         "surrogate": (token_N * policy_N).sum(),

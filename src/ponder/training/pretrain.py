@@ -20,7 +20,9 @@ class PretrainConfig(Supervised):
 
     out: str = "runs/pretrain"
     mixture: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("facts", "copy", "compare"), 1.0))
-    optimizer: Optimizer = Optimizer(kind="muon", lr=4e-3, muon_lr=0.02, warmup=100, hold=0.5, schedule="linear", final=0.0)
+    optimizer: Optimizer = Optimizer(
+        kind="muon", lr=4e-3, muon_lr=0.02, warmup=100, hold=0.5, schedule="linear", final=0.0
+    )
     eval_every: int = 250
 
 

@@ -120,7 +120,12 @@ def collect(
 
 
 def sample(
-    engine: Engine, asks: Sequence[Ask], rewards: Rewards, count: int, seed_of: Callable[[int, int], int], clock: Rollout
+    engine: Engine,
+    asks: Sequence[Ask],
+    rewards: Rewards,
+    count: int,
+    seed_of: Callable[[int, int], int],
+    clock: Rollout,
 ) -> list[Group]:
     """`count` graded completions for each of `asks`, all in one engine call."""
     requests: list[Request] = []
@@ -151,7 +156,9 @@ def as_effort(effort: str) -> Effort | None:
     return effort if effort in EFFORTS else None  # type: ignore[return-value]
 
 
-def to_examples(groups: Sequence[Group], estimator: advantages.Estimator, mask_truncated: bool = False) -> list[Example]:
+def to_examples(
+    groups: Sequence[Group], estimator: advantages.Estimator, mask_truncated: bool = False
+) -> list[Example]:
     """One policy example per graded sample: prompt and forced tokens masked, the advantage on every sampled token."""
     examples: list[Example] = []
     for group in groups:

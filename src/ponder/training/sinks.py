@@ -16,7 +16,9 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise ConfigError("log = 'tensorboard': the package tensorboard is not installed; pip install tensorboard") from None
+            raise ConfigError(
+                "log = 'tensorboard': the package tensorboard is not installed; pip install tensorboard"
+            ) from None
         self._writer: Any = SummaryWriter(str(path / "tensorboard"))
 
     def __call__(self, row: dict[str, float], step: int) -> None:

@@ -204,10 +204,10 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             import pyarrow.parquet as parquet
         except ImportError:
-            raise DataError(f"{path}: reading parquet needs pyarrow; install ponder[data]") from None
+            raise DataError(f"{path}: reading parquet needs pyarrow; install ponder[parquet]") from None
         try:
             table = parquet.read_table(path)
-        except Exception as error:  # pyarrow has many kinds
+        except Exception as error:  # noqa: BLE001 - pyarrow has many kinds
             raise DataError(f"{path}: not a readable parquet file ({error})") from None
         yield from enumerate(table.to_pylist(), 1)
         return

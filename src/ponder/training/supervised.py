@@ -47,9 +47,9 @@ def start_model(name: str, shape: Shape, seed: int) -> tuple[Any, Tokenizer, str
 
     if not name:
         tokenizer = Tokenizer.mini()
-        sizes = {k: v for k, v in to_dict(shape).items() if v is not None}
-        extra = {"qkv_bias": shape.family == "qwen2", "qk_norm": shape.family == "qwen3"}
-        return Transformer(ModelConfig(vocab_size=tokenizer.vocab_size, **sizes, **extra), seed), tokenizer, "mini"
+        sizes: dict[str, Any] = {k: v for k, v in to_dict(shape).items() if v is not None}
+        sizes |= {"qkv_bias": shape.family == "qwen2", "qk_norm": shape.family == "qwen3"}
+        return Transformer(ModelConfig(vocab_size=tokenizer.vocab_size, **sizes), seed), tokenizer, "mini"
     folder = find_model(name)
     return models.load(folder, device="cpu", dtype=torch.float32), Tokenizer.load(folder), str(folder)
 
@@ -90,7 +90,12 @@ def train(
 
 
 def _loop(
-    config: Supervised, trainer: Trainer, tokenizer: Tokenizer, spec: Mapping[str, Any], evaluate: Evaluate | None, title: str
+    config: Supervised,
+    trainer: Trainer,
+    tokenizer: Tokenizer,
+    spec: Mapping[str, Any],
+    evaluate: Evaluate | None,
+    title: str,
 ) -> dict[str, Any]:
     held_out = _held_out(spec, config.tokens_per_step) if config.eval_every else []
     row: dict[str, Any] = {}
@@ -102,7 +107,8 @@ def _loop(
         while not trainer.finished:
             started = time.monotonic()
             examples = weigh(feed.take(config.tokens_per_step))
-            batches = micro_batches(examples, config.micro_tokens, config.row_tokens or None, tokenizer.pad_id, fixed=config.compile)
+            rows, pad = config.row_tokens or None, tokenizer.pad_id
+            batches = micro_batches(examples, config.micro_tokens, rows, pad, fixed=config.compile)
             moved = trainer.update(batches, lambda batch: _loss(compute, batch))
             trainer.values["cursor"] = feed.cursor
             tokens = sum(len(e) for e in examples)
@@ -117,12 +123,15 @@ def _loop(
                 "tokens_per_second": tokens / (time.monotonic() - started),
             }
             if config.eval_every and (trainer.step % config.eval_every == 0 or trainer.finished):
-                last = {**_evaluate(trainer, held_out, config, tokenizer), **(evaluate(trainer.model, tokenizer, trainer.step) if evaluate else {})}
+                last = _evaluate(trainer, held_out, config, tokenizer)
+                last |= evaluate(trainer.model, tokenizer, trainer.step) if evaluate else {}
                 row |= last
                 progress.note(f"step {trainer.step}: " + ", ".join(f"{k} {v:.4g}" for k, v in last.items()))
             trainer.log(row)
             trainer.maybe_save()
-            bar.advance(1, loss=f"{row['loss']:.4f}", accuracy=f"{row['accuracy']:.4f}", tok_s=f"{row['tokens_per_second']:.0f}")
+            bar.advance(
+                1, loss=f"{row['loss']:.4f}", accuracy=f"{row['accuracy']:.4f}", tok_s=f"{row['tokens_per_second']:.0f}"
+            )
     return _finish(trainer, tokenizer, {**row, **last})
 
 
@@ -158,7 +167,7 @@ def _held_out(spec: Mapping[str, Any], tokens: int) -> list[Example]:
 
 
 @torch.no_grad()
-def _evaluate(trainer: Trainer, held_out: list[Example], config: Supervised, tokenizer: Tokenizer) -> dict[str, float]:
+def _evaluate(trainer: Trainer, held_out: list[Example], config: Supervised, tokenizer: Tokenizer) -> dict[str, Any]:
     total, right, learned = 0.0, 0.0, 0.0
     for batch in micro_batches(weigh(held_out), config.micro_tokens, config.row_tokens or None, tokenizer.pad_id):
         with trainer.precision():

@@ -1,0 +1,125 @@
+"""Settings of GRPO, and which problem is asked how: everything about problem n follows from the seed and n."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, field
+
+from ponder.config import Config
+from ponder.errors import ConfigError
+from ponder.training import rollouts
+from ponder.training.objective import PRESETS, Objective
+from ponder.training.settings import Count, Data, Optimizer, Positive, Shape, Train
+from ponder.training.sources import Problems, place, schedule
+from ponder.types import Sampling
+
+EVAL_SEED = 7
+Clip = Annotated[float, Meta(ge=0)]
+
+
+class Level(Config):
+    """How to sample at one effort: `think_budget` thinking tokens at most, `answer_reserve` of `max_tokens` kept for the
+    answer, `share` of the problems asked at this level."""
+
+    max_tokens: Positive = 128
+    think_budget: Count | None = None
+    answer_reserve: Count = 0
+    share: Annotated[float, Meta(ge=0)] = 1.0
+
+
+class GRPOConfig(Train):
+    """`ponder train grpo`. Settings of the loss left empty take the preset's value."""
+
+    out: str = "runs/grpo"
+    model: str = "mini"
+    shape: Shape = Shape()
+    data: Data = []
+    levels: dict[Literal["none", "low", "medium", "high"], Level] = field(default_factory=lambda: {"none": Level()})
+    rewards: dict[str, Any] = field(default_factory=lambda: {"task": 1.0})
+    steps: Positive = 100
+    problems_per_step: Positive = 16
+    group_size: Annotated[int, Meta(ge=2)] = 16
+    temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    refill_rounds: Count = 1
+    mask_truncated: bool = False
+    preset: str = "grpo"
+    advantage: Literal["group", "mean", "rloo"] | None = None
+    ratio: Literal["token", "sequence", "product"] | None = None
+    surrogate: Literal["clip", "cispo"] | None = None
+    aggregation: Literal["token-mean", "sequence-mean", "fixed-length"] | None = None
+    clip_low: Clip | None = None
+    clip_high: Clip | None = None
+    kl_coef: Clip | None = None
+    kl_estimator: Literal["k1", "k2", "k3"] | None = None
+    sampler_clip: Clip | None = None
+    reference_every: Count = 0
+    minibatches: Positive = 1
+    epochs: Positive = 1
+    optimizer: Optimizer = Optimizer(kind="adamw", lr=3e-4, beta2=0.99, warmup=5)
+    eval_every: Count = 20
+    eval_problems: Positive = 100
+    eval_attempts: Positive = 4
+    eval_temperature: Annotated[float, Meta(ge=0, le=10)] | None = None
+    engine_dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    rows: Positive = 64
+    rollout_rows: Count = 4
+    save_every: Count = 20
+
+    def objective(self) -> Objective:
+        """The preset's values under this configuration's own."""
+        if self.preset not in PRESETS:
+            raise ConfigError(f"preset = '{self.preset}': known presets are {', '.join(PRESETS)}")
+        own = {name: getattr(self, name) for name in Objective.__slots__}
+        return Objective(**{**PRESETS[self.preset], **{k: v for k, v in own.items() if v is not None}})  # type: ignore[arg-type]
+
+
+class Asker:
+    """Problem n with its effort and sampling, each decided by the seed and n."""
+
+    def __init__(self, config: GRPOConfig) -> None:
+        if not config.data:
+            raise ConfigError(
+                "data is empty: name at least one task to learn from, for instance data = [{task = 'countdown'}]"
+            )
+        for entry in config.data:
+            if "task" not in entry:
+                raise ConfigError(
+                    f"data entries name a task here (problems are sampled, not imitated), got {dict(entry)}"
+                )
+        self.config = config
+        self.parts = [Problems(entry, config.seed) for entry in config.data]
+        self.order = schedule([float(entry.get("weight", 1.0)) for entry in config.data], config.seed)
+        self.levels = [name for name, level in config.levels.items() if level.share > 0]
+        if not self.levels:
+            raise ConfigError("levels: at least one effort level needs a share above 0")
+
+    def sampling(self, level: str, temperature: float) -> Sampling:
+        """How to sample at `level`."""
+        v = self.config.levels[level]  # type: ignore[index]
+        return Sampling(
+            temperature=temperature,
+            max_tokens=v.max_tokens,
+            think_budget=v.think_budget,
+            answer_reserve=v.answer_reserve,
+        )
+
+    def __call__(self, number: int) -> rollouts.Ask:
+        part, count = place(self.order, number)
+        problem, rng = self.parts[part].draw(count)
+        shares = [self.config.levels[name].share for name in self.levels]  # type: ignore[index]
+        level = rng.choices(self.levels, shares)[0]
+        grader = self.parts[part].task.grader
+        return rollouts.Ask(number, problem, level, grader, self.sampling(level, self.config.temperature))
+
+    def held_out(self) -> list[rollouts.Ask]:
+        """The dev problems of all tasks, each at every level."""
+        config = self.config
+        temperature = config.temperature if config.eval_temperature is None else config.eval_temperature
+        asks: list[rollouts.Ask] = []
+        for part in self.parts:
+            limit = max(1, config.eval_problems // len(self.parts))
+            for i, problem in enumerate(part.task.problems("dev", limit, EVAL_SEED)):
+                for level in self.levels:
+                    asks.append(rollouts.Ask(i, problem, level, part.task.grader, self.sampling(level, temperature)))
+        return asks
