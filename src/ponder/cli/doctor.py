@@ -27,7 +27,7 @@ class DoctorConfig(Config):
     model: Annotated[str, Meta(min_length=1)] = "mini"
     """Model whose sampler and trainer are compared."""
     tolerance: Annotated[float, Meta(gt=0)] = 1e-3
-    """Largest allowed difference of log-probabilities in the engine's own precision."""
+    """Largest allowed difference of log-probabilities in fp32."""
     seed: Annotated[int, Meta(ge=0)] = 0
     """Of the completions that are compared."""
     out: str | None = None
@@ -36,7 +36,7 @@ class DoctorConfig(Config):
 
 def run(config: DoctorConfig) -> dict[str, Any]:
     """Every check; `ok` is False when one failed."""
-    checks = [_python(), *_packages(), _threads(), _bf16(), _accelerator(), _compiler(), _disk(), _agreement(config)]
+    checks = [_python(), *_packages(), _threads(), _bf16(), _accelerator(), _compiler(), _disk(), agreement(config)]
     result = {"ok": all(check["ok"] for check in checks), "checks": checks}
     if config.out is not None:
         from ponder.files import encode, write_atomic
@@ -92,7 +92,7 @@ def _bf16() -> dict[str, Any]:
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported()
     else:
-        native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
+        native = bool(torch.cpu._is_avx512_bf16_supported())
     return _check("bf16", True, "fast" if native else "emulated: fp32 may be faster here (--dtype fp32)", fast=native)
 
 
@@ -116,34 +116,61 @@ def _disk() -> dict[str, Any]:
     )
 
 
-def _agreement(config: DoctorConfig) -> dict[str, Any]:
-    """Largest difference between sampled log-probabilities and a fresh forward pass over the same tokens."""
+def agreement(config: DoctorConfig) -> dict[str, Any]:
+    """Sampled log-probabilities against the trainer's forward pass over the same tokens, in fp32 and in bf16 if fast.
+
+    fp32 must agree to `tolerance` everywhere. bf16 rounds differently in different batch shapes, so there the mean
+    difference is held to ten times that and the largest is only told.
+    """
     from ponder.errors import PonderError
 
     name = "sampler = trainer"
     try:
-        gap, tokens = agreement(config.model, config.seed)
+        gaps = {dtype: _gaps(config, dtype) for dtype in (["fp32", "bf16"] if _bf16()["fast"] else ["fp32"])}
     except PonderError as error:
         return _check(name, False, str(error))
-    found = f"largest gap {gap:.1e} over {tokens} tokens of {config.model}"
-    return _check(name, gap <= config.tolerance, found, gap=gap, tokens=tokens)
+    largest, tokens = max(gaps["fp32"]), len(gaps["fp32"])
+    found = f"largest gap {largest:.1e} in fp32"
+    good = largest <= config.tolerance
+    if "bf16" in gaps:
+        mean = sum(gaps["bf16"]) / len(gaps["bf16"])
+        found += f", in bf16 {mean:.1e} on average and {max(gaps['bf16']):.1e} at most"
+        good = good and mean <= 10 * config.tolerance
+    return _check(name, good, f"{found}, over {tokens} tokens of {config.model}", gap=largest, tokens=tokens)
 
 
-def agreement(model: str, seed: int, samples: int = 16) -> tuple[float, int]:
-    """(largest gap, tokens compared) for `samples` completions at temperature 1; forced tokens are skipped."""
+def trainer_model(folder: str) -> Any:
+    """The weights as training holds them: fp32."""
+    import torch
+
+    from ponder import models
+
+    return models.load(folder, dtype=torch.float32)
+
+
+def _gaps(config: DoctorConfig, dtype: str, samples: int = 16) -> list[float]:
+    """|sampler - trainer| of every sampled token at temperature 1."""
+    import torch
+
     from ponder import engines
+    from ponder.errors import ConfigError
     from ponder.types import Message, Request, Sampling
 
-    engine = engines.load(model)
-    prompt = engine.encode([Message("user", "a=7+5\nb=a*3\nb?")])
+    engine = engines.load(config.model, dtype=dtype)
+    if engine.path is None:
+        raise ConfigError(f"{config.model}: has no weights to compare")
+    prompt = engine.encode([Message("user", "a=7+5;b=a*3;b?")])
     most = max(1, min(64, engine.context - len(prompt)))
-    requests = [Request(prompt, Sampling(max_tokens=most, seed=seed + k), str(k)) for k in range(samples)]
+    requests = [Request(prompt, Sampling(max_tokens=most, seed=config.seed + k), str(k)) for k in range(samples)]
     done = engine.generate(requests)
-    scored = engine.logprobs([(*prompt, *c.token_ids) for c in done])
-    gap, tokens = 0.0, 0
-    for completion, row in zip(done, scored, strict=True):
-        forced = completion.forced or (False,) * len(completion.token_ids)
-        for said, again, skip in zip(completion.logprobs, row[len(prompt) :], forced, strict=True):
-            if not skip:
-                gap, tokens = max(gap, abs(said - again)), tokens + 1
-    return gap, tokens
+    model = trainer_model(engine.path).eval()
+    gaps: list[float] = []
+    for completion in done:
+        tokens_BT = torch.tensor([[*prompt, *completion.token_ids]])
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
+            logprobs_TV = model(tokens_BT)[0].float().log_softmax(-1)
+        again = logprobs_TV[len(prompt) - 1 : -1].gather(1, tokens_BT[0, len(prompt) :, None])[:, 0].tolist()
+        forced = completion.forced or (False,) * len(again)
+        rows = zip(completion.logprobs, again, forced, strict=True)
+        gaps += [abs(said - there) for said, there, skip in rows if not skip]
+    return gaps
