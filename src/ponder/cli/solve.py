@@ -10,9 +10,10 @@ from msgspec import Meta
 
 from ponder import progress
 from ponder.config import Config
-from ponder.types import DoneEvent, Effort, Event
+from ponder.types import DoneEvent, Effort, Event, TokenEvent
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
 
 class SolveConfig(Config):
@@ -97,13 +98,20 @@ def _knows_effort(engine: Any, effort: Effort) -> bool:
 
 
 def _streamer(text: str) -> Callable[[Event], None]:
-    """Writes the first sample's tokens to standard error as they come; the other samples think in silence."""
+    """Writes the first sample's thinking to standard error as it comes; the other samples think in silence."""
     dim, plain = (DIM, PLAIN) if sys.stderr.isatty() else ("", "")
     sys.stderr.write(f"{text}\n{dim}")
+    open_ = True
 
     def write(event: Event) -> None:
-        if event.index == 0:
-            sys.stderr.write(f"{plain}\n" if isinstance(event, DoneEvent) else event.text)
-            sys.stderr.flush()
+        nonlocal open_
+        if event.index != 0 or not open_:
+            return
+        open_ = not isinstance(event, DoneEvent) and event.text != THINK_CLOSE
+        if not open_:
+            sys.stderr.write(f"{plain}\n")
+        elif isinstance(event, TokenEvent) and event.text != THINK_OPEN:
+            sys.stderr.write(event.text)
+        sys.stderr.flush()
 
     return write
