@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from eval_fakes import CoinEngine, Doubling
 
-from ponder.evals import figures, report, report_data, report_figures, summary, traces
+from ponder.evals import figures, report, report_data, report_figures, traces
 from ponder.evals.attempts import AttemptStore
 from ponder.evals.runner import Plan, evaluate
 from ponder.types import Problem, Sampling, Step
@@ -55,8 +55,7 @@ def data() -> dict:
         plan, greedy = Plan(tuple(PROBLEMS), 8, efforts), Plan(tuple(PROBLEMS), 1, efforts, Sampling(temperature=0.0))
         rows = [evaluate(CoinEngine(skill), TASK, p, store, model=name).rows for p in (plan, greedy)]
         models.append(report_data.ModelRows(name, f"after {name}", *rows))
-    blocks = [report_data.model_block(m, PROBLEMS, summary.classifier(TASK.grader), "medium") for m in models]
-    at = [[r for r in m.sampled if r.effort == "medium"] for m in models]
+    part = report_data.part_block(TASK, PROBLEMS, models, "medium", 8)
     grpo = [{"step": i, "reward": i / 20, "entropy": 1 - i / 40, "kl": 0.01} for i in range(20)]
     for row in grpo[::5]:
         row |= {"eval_pass1": 0.5, "eval_pass1_interval": [0.4, 0.6], "eval_pass1_low": 0.3}
@@ -64,11 +63,9 @@ def data() -> dict:
         "title": f"title {HOSTILE}",
         "eyebrow": "eyebrow",
         "lead": [f"lead {HOSTILE}"],
-        "effort_level": "medium",
-        "models": blocks,
-        "headline": report_data.headline(blocks, "medium"),
+        "parts": [part, part | {"task": "<again>"}],
+        "headline": report_data.headline(part["models"], "medium"),
         "training": {"grpo": grpo, "sft": []},
-        "traces": traces.compare_traces(PROBLEMS, at[0], at[1], TASK.steps),
         "planted": [f"noise {HOSTILE}"],
         "config": {"note": HOSTILE},
         "versions": {"torch": "2"},
@@ -129,11 +126,8 @@ def test_curves_only_for_what_was_logged(data: dict) -> None:
 
 def test_one_model_without_efforts_or_training_has_a_page_too() -> None:
     rows = evaluate(CoinEngine(), TASK, Plan(tuple(PROBLEMS), 1), AttemptStore(), model="m").rows
-    block = report_data.model_block(
-        report_data.ModelRows("m", "m", rows, []), PROBLEMS, summary.classifier(TASK.grader), "none"
-    )
-    plain = {"title": "t", "eyebrow": "e", "lead": [], "effort_level": "none", "models": [block], "config": {}}
-    page = report.render(plain | {"traces": traces.single_traces(PROBLEMS, rows, None)})
+    part = report_data.part_block(TASK, PROBLEMS, [report_data.ModelRows("m", "m", rows, [])], "none", 1)
+    page = report.render({"title": "t", "eyebrow": "e", "lead": [], "parts": [part], "config": {}})
     checker = Balance()
     checker.feed(page)
     assert checker.open == []

@@ -17,7 +17,7 @@ from msgspec import Meta
 from ponder import config as configs
 from ponder.config import Config
 from ponder.errors import RunError
-from ponder.evals import measure, quickstart_report, report, report_data, summary, traces
+from ponder.evals import measure, quickstart_report, report, report_data
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.measure import Measure
 from ponder.evals.quickstart_report import FINISHED, REPORT
@@ -81,20 +81,18 @@ def run(config: EvalConfig) -> dict[str, Any]:
     from ponder import engines
 
     settings = settings_of(config)
-    measure.check(settings)
-    task, problems = measure.open_task(settings)
+    part = measure.prepare(settings, config.seed)
     engine = engines.load(config.model)
     identity = measure.weights_identity(engine.name, engine.path)
     folder = config.out or f"runs/eval-{slug(config.task)}-{slug(config.model)}"
     with Run.open(folder, "eval", configs.to_dict(config), config.resume, GROWS) as opened:
         store = AttemptStore(opened.path / FILE)
-        both = measure.plans(settings, problems, config.seed)
         before = engine.ledger
         try:
-            measure.measure("model", config.model, lambda: engine, task, both, store, identity)
+            measure.measure("model", config.model, lambda: engine, [part], store, identity)
         finally:
             opened.log({"ledger": msgspec.to_builtins(engine.ledger - before)})
-        regraded = store.regrade(problems, task.grader) if config.regrade else 0
+        regraded = store.regrade(part.problems, part.task.grader) if config.regrade else 0
         opened.write_json(FINISHED, {"models": {"model": identity}})
         found = write(opened.path)
     return {**found["headline"], "regraded": regraded, "out": folder, "report": f"{folder}/report.html"}
@@ -136,26 +134,24 @@ def build(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: this evaluation has not finished; run it again to go on")
     config = configs.build(EvalConfig, record["config"])
     settings = settings_of(config)
-    task, problems = measure.open_task(settings)
-    both = measure.plans(settings, problems, config.seed)
+    part = measure.prepare(settings, config.seed)
     identity = msgspec.json.decode((path / FINISHED).read_bytes())["models"]["model"]
-    rows = measure.recall("model", config.model, task, both, AttemptStore(path / FILE), identity)
+    rows = measure.recall("model", config.model, part, AttemptStore(path / FILE), identity)
     if rows is None:
         raise RunError(f"{path / FILE}: attempts of '{identity}' are missing; run the evaluation again")
-    block = report_data.model_block(rows, problems, summary.classifier(task.grader), settings.headline)
+    shown = report_data.part_block(part.task, part.problems, [rows], settings.headline, config.attempts)
+    block = shown["models"][0]
     level = block["efforts"][settings.headline]
     ledger = _ledger(path)
-    at = [row for row in rows.sampled if row.effort == settings.headline]
     low, high = level["interval"]
     return {
         "kind": "eval",
-        "title": f"{config.model} solves {percent(level['pass_at_1'])} of {len(problems)} {config.task} problems",
+        "title": f"{config.model} solves {percent(level['pass_at_1'])} of {len(part.problems)} {config.task} problems",
         "eyebrow": f"ponder eval {config.task}, split {config.split}, seed {config.seed}",
         "lead": [
             f"pass@1 at effort {settings.headline}, 95 % interval over problems {percent(low)} to {percent(high)}, "
             f"{config.attempts} attempts at each problem."
         ],
-        "effort_level": settings.headline,
         "headline": level
         | {
             "attempts": config.attempts,
@@ -164,8 +160,7 @@ def build(path: Path) -> dict[str, Any]:
             "tags": block["tags"],
             "ledger": ledger,
         },
-        "models": [block],
-        "traces": traces.single_traces(problems, at, getattr(task, "steps", None)),
+        "parts": [shown],
         "timings": {"measuring": ledger["seconds"]},
         "config": record["config"],
         "versions": record["versions"],

@@ -19,6 +19,7 @@ INK, GRID, MUTED = "#010101", "#020202", "#030303"
 COLOURS = ("#0a0a01", "#0a0a02", "#0a0a03", "#0a0a04")
 VARIABLES = {INK: "--ink", GRID: "--grid", MUTED: "--muted"} | {c: f"--c{i + 1}" for i, c in enumerate(COLOURS)}
 SIZE = (4.6, 2.9)
+MARGINS = (0.165, 0.16, 0.815, 0.82)  # left, bottom, width, height; fixed, for automatic layout doubles the time
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "ponder",
@@ -81,7 +82,7 @@ def line_figure(
             _double(axes, sorted({x for one in series for x in one.x}))
         if percent:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-        axes.margins(x=0.04, y=0.12)
+        axes.margins(x=0.15 if any(one.names for one in series) else 0.04, y=0.12)
         if percent:
             low, high = axes.get_ylim()
             axes.set_ylim(max(low, -0.02), min(high, 1.02))
@@ -142,15 +143,25 @@ def _axes() -> Iterator[tuple[Any, Any]]:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(cast(Any, STYLE)):
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Figure(figsize=SIZE)
         FigureCanvasSVG(figure)
-        yield figure, figure.add_subplot()
+        yield figure, figure.add_axes(MARGINS)
 
 
 def _svg(figure: Any, name: str) -> str:
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return for_page(out.getvalue(), name)
+
+
+def standalone(svg: str, style: str) -> str:
+    """A figure for a page as a file of its own, with the colours of `style` (the page's CSS) for light and dark."""
+    colours = "\n".join(
+        re.findall(r":root \{.*?\}|@media \(prefers-color-scheme: dark\) \{.*?\}\s*\}", style, re.DOTALL)
+    )
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    head, rest = svg.split(">", 1)
+    return f"{head.replace('<svg', f'<svg {spaces}', 1)}>\n<style>{colours}</style>{rest}\n"
 
 
 def for_page(svg: str, name: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,15 +53,31 @@ def check(settings: Measure) -> None:
         raise ConfigError(f"headline effort '{settings.headline}' is not measured; efforts are {named}")
 
 
-def open_task(settings: Measure) -> tuple[Task, tuple[Problem, ...]]:
-    """The task and the problems to measure on."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A measurement ready to be made: the task, its problems, the sampled plan and the greedy one."""
+
+    settings: Measure
+    task: Task
+    problems: tuple[Problem, ...]
+    sampled: Plan
+    greedy: Plan | None
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        return (self.sampled,) if self.greedy is None else (self.sampled, self.greedy)
+
+
+def prepare(settings: Measure, seed: int) -> Part:
+    """The task, problems and plans of `settings`; ConfigError when there is nothing to measure."""
     from ponder import tasks
 
+    check(settings)
     task: Task = tasks.get(settings.task, **settings.options)
     problems = tuple(task.problems(settings.split, settings.problems, settings.problem_seed))
     if not problems:
         raise ConfigError(f"task '{settings.task}' has no problems in split '{settings.split}'")
-    return task, problems
+    return Part(settings, task, problems, *plans(settings, problems, seed))
 
 
 def plans(settings: Measure, problems: tuple[Problem, ...], seed: int) -> tuple[Plan, Plan | None]:
@@ -79,38 +95,30 @@ def plans(settings: Measure, problems: tuple[Problem, ...], seed: int) -> tuple[
 
 
 def measure(
-    name: str,
-    label: str,
-    load: Callable[[], Engine],
-    task: Task,
-    both: tuple[Plan, Plan | None],
-    store: AttemptStore,
-    identity: str,
-) -> tuple[ModelRows, Ledger]:
-    """Complete both plans for the model called `name`; the engine is loaded only when attempts are missing.
+    name: str, label: str, load: Callable[[], Engine], parts: Sequence[Part], store: AttemptStore, identity: str
+) -> Ledger:
+    """Complete all parts for the model called `name`; the engine is loaded only when attempts are missing.
 
-    `identity` names the weights in the store, so that other weights never inherit attempts.
+    `identity` names the weights in the store, so that other weights never inherit attempts. Returns what was spent.
     """
-    found = recall(name, label, task, both, store, identity)
-    if found is not None:
-        return found, Ledger()
-    engine, before = load(), Ledger()
+    if all(recall(name, label, part, store, identity) is not None for part in parts):
+        return Ledger()
+    engine = load()
     before = engine.ledger
     with Progress() as progress:
-        bar = progress.bar(f"measure {label}", sum(plan.total for plan in both if plan))
-        rows = [
-            evaluate(engine, task, plan, store, model=identity, bar=bar).rows if plan is not None else []
-            for plan in both
-        ]
-    return ModelRows(name, label, rows[0], rows[1]), engine.ledger - before
+        for part in parts:
+            title = f"measure {label}, {part.task.name}"
+            bar = progress.bar(title, sum(plan.total for plan in part.plans))
+            for plan in part.plans:
+                evaluate(engine, part.task, plan, store, model=identity, bar=bar)
+    return engine.ledger - before
 
 
-def recall(
-    name: str, label: str, task: Task, both: tuple[Plan, Plan | None], store: AttemptStore, identity: str
-) -> ModelRows | None:
-    """The rows of both plans when all of them are stored, else None."""
-    rows = [stored(task, plan, store, identity) if plan is not None else [] for plan in both]
-    return None if rows[0] is None or rows[1] is None else ModelRows(name, label, rows[0], rows[1])
+def recall(name: str, label: str, part: Part, store: AttemptStore, identity: str) -> ModelRows | None:
+    """The rows of a part when all of them are stored, else None."""
+    rows = [stored(part.task, plan, store, identity) for plan in part.plans]
+    sampled, greedy = rows[0], rows[1] if len(rows) > 1 else []
+    return None if sampled is None or greedy is None else ModelRows(name, label, sampled, greedy)
 
 
 def weights_identity(name: str, folder: str | Path | None) -> str:

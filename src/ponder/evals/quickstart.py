@@ -1,7 +1,8 @@
 """The whole recipe in miniature: imitation, then reinforcement learning, measured before and after, in one report.
 
 Every value comes from a recipe (`recipes/quickstart-*.toml`): `[sft]` and `[grpo]` are the settings of `ponder train`,
-`[eval]` those of `Measure`, `planted` says which weaknesses were put in on purpose. A stage whose result is there is
+`[eval]` those of `Measure` behind the headline, `[effort]` (optional) those of a second measurement, over effort levels,
+perhaps on another task; `planted` says which weaknesses were put in on purpose. A stage whose result is there is
 skipped, a stage cut short resumes from its own checkpoints, and the report is computed from files alone, so running the
 same line again continues, and running it once more only renders.
 """
@@ -53,17 +54,20 @@ class Recipe(Config):
     sft: dict[str, Any] = {}
     grpo: dict[str, Any] = {}
     eval: Measure = Measure()
+    effort: Measure | None = None
+
+    @property
+    def measures(self) -> list[Measure]:
+        return [self.eval] if self.effort is None else [self.eval, self.effort]
 
 
 def run(config: QuickstartConfig) -> dict[str, Any]:
     """Run or resume the whole recipe; returns the headline and where report and model are."""
     recipe = read_recipe(config)
-    measure.check(recipe.eval)
+    parts = [measure.prepare(settings, config.seed) for settings in recipe.measures]
     stages = {stage: stage_settings(stage, config, recipe) for stage in STAGES}
     record = {"preset": preset_name(config), "seed": config.seed, **configs.to_dict(recipe)}
     with Run.open(config.out, "quickstart", record, config.resume) as run:
-        task, problems = measure.open_task(recipe.eval)
-        both = measure.plans(recipe.eval, problems, config.seed)
         store = AttemptStore(run.path / FILE)
         finished = quickstart_report.is_finished(run.path)
         if finished:
@@ -75,7 +79,7 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
             identities[name] = measure.weights_identity(name, folder)
             with timed(run, f"measure_{stage}"):
                 label = quickstart_report.LABELS[name]
-                measure.measure(name, label, lambda at=folder: _engine(at), task, both, store, identities[name])
+                measure.measure(name, label, lambda at=folder: _engine(at), parts, store, identities[name])
         if not finished:
             keep_model(run.path / "grpo" / "model", run.path / "model")
             run.write_json(quickstart_report.FINISHED, {"models": identities})
@@ -98,15 +102,16 @@ def read_recipe(config: QuickstartConfig) -> Recipe:
     if not name.endswith(".toml") and name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     path = configs.find_recipe(name if name.endswith(".toml") else f"quickstart-{name}")
-    recipe = configs.load(Recipe, path, _given(config))
-    if recipe.eval.levels:
-        return recipe
+    recipe = configs.load(Recipe, path)
     limits = {effort: level for effort, level in recipe.grpo.get("levels", {}).items() if effort in EFFORTS}
-    return configs.load(Recipe, path, {**_given(config), "eval.levels": limits})
-
-
-def _given(config: QuickstartConfig) -> dict[str, Any]:
-    return {} if config.problems is None else {"eval.problems": config.problems}
+    overrides: dict[str, Any] = {}
+    for table in ("eval", "effort"):
+        settings: Measure | None = getattr(recipe, table)
+        if settings is not None and not settings.levels:
+            overrides[f"{table}.levels"] = limits
+        if settings is not None and config.problems is not None:
+            overrides[f"{table}.problems"] = config.problems
+    return configs.load(Recipe, path, overrides)
 
 
 def train(stage: str, settings: Any, run: Run) -> Path:

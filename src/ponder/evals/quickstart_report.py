@@ -10,9 +10,9 @@ import msgspec
 
 from ponder import config as configs
 from ponder.errors import RunError
-from ponder.evals import measure, report, report_data, summary, traces
+from ponder.evals import measure, report, report_data
 from ponder.evals.attempts import FILE, AttemptStore
-from ponder.evals.measure import Measure
+from ponder.evals.measure import Measure, Part
 from ponder.evals.report import percent
 from ponder.evals.report_data import ModelRows
 from ponder.files import encode, read_rows, write_atomic
@@ -42,36 +42,24 @@ def build(path: Path) -> dict[str, Any]:
     if record is None or not is_finished(path):
         raise RunError(f"{path}: this quickstart has not finished; run 'ponder quickstart --out {path}' to go on")
     recipe = record["config"]
-    settings = configs.build(Measure, recipe["eval"])
-    task, problems = measure.open_task(settings)
-    both = measure.plans(settings, problems, recipe["seed"])
+    tables = [recipe[name] for name in ("eval", "effort") if recipe.get(name)]
+    parts = [measure.prepare(configs.build(Measure, table), recipe["seed"]) for table in tables]
     store = AttemptStore(path / FILE)
-    models = [_rows(path, stage, task, both, store) for stage in NAMES]
-    steps = getattr(task, "steps", None)
-    effort = settings.headline
-    classify = summary.classifier(task.grader)
-    blocks = [report_data.model_block(model, problems, classify, effort) for model in models]
-    for block, model in zip(blocks, models, strict=True):
-        block["sound_steps"] = report_data.line_honesty(problems, _at(model, effort), steps)
+    models = [[_rows(path, name, part, store) for name in LABELS] for part in parts]
+    blocks = [
+        report_data.part_block(p.task, p.problems, rows, p.settings.headline, p.settings.attempts)
+        for p, rows in zip(parts, models, strict=True)
+    ]
     timings = stage_seconds(path)
-    headline = report_data.headline(blocks, effort) | {
-        "effort": report_data.effort_table(blocks[1]),
-        "effort_sft": report_data.effort_table(blocks[0]),
-        "gain": report_data.gain(models[0].sampled, models[1].sampled, effort),
-        "seconds": sum(timings.values()),
-        "problems": len(problems),
-        "attempts": settings.attempts,
-    }
+    headline = _headline(blocks, parts[0].settings.headline, models[0]) | {"seconds": sum(timings.values())}
     return {
         "kind": "quickstart",
-        "title": _title(headline, settings),
+        "title": _title(headline, parts[0].settings),
         "eyebrow": f"ponder quickstart, preset {recipe['preset']}, seed {recipe['seed']}",
-        "lead": _lead(headline, settings),
-        "effort_level": effort,
+        "lead": _lead(headline, parts[0].settings),
         "headline": headline,
-        "models": blocks,
+        "parts": blocks,
         "training": {stage: thin(read_rows(path / stage / METRICS)) for stage in NAMES},
-        "traces": traces.compare_traces(problems, _at(models[0], effort), _at(models[1], effort), steps),
         "planted": recipe["planted"],
         "timings": timings,
         "config": recipe,
@@ -80,17 +68,25 @@ def build(path: Path) -> dict[str, Any]:
     }
 
 
-def _rows(path: Path, stage: str, task: Any, both: Any, store: AttemptStore) -> ModelRows:
-    name = NAMES[stage]
+def _headline(blocks: Sequence[Mapping[str, Any]], effort: str, models: Sequence[ModelRows]) -> dict[str, Any]:
+    before, after = blocks[-1]["models"]
+    return report_data.headline(blocks[0]["models"], effort) | {
+        "effort": report_data.effort_table(after),
+        "effort_sft": report_data.effort_table(before),
+        "effort_task": blocks[-1]["task"],
+        "gain": report_data.gain(models[0].sampled, models[1].sampled, effort),
+        "task": blocks[0]["task"],
+        "problems": blocks[0]["problems"],
+        "attempts": blocks[0]["attempts"],
+    }
+
+
+def _rows(path: Path, name: str, part: Part, store: AttemptStore) -> ModelRows:
     identity = msgspec.json.decode((path / FINISHED).read_bytes())["models"][name]
-    found = measure.recall(name, LABELS[name], task, both, store, identity)
+    found = measure.recall(name, LABELS[name], part, store, identity)
     if found is None:
         raise RunError(f"{path / FILE}: attempts of '{identity}' are missing; run 'ponder quickstart --out {path}'")
     return found
-
-
-def _at(model: ModelRows, effort: str) -> list[Any]:
-    return [row for row in model.sampled if row.effort == effort]
 
 
 def stage_seconds(path: Path) -> dict[str, float]:
@@ -122,7 +118,7 @@ def _lead(headline: Mapping[str, Any], settings: Measure) -> list[str]:
     return [
         f"The difference is {gain:+.1f} points, paired by problem (95 % interval {low:+.1f} to {high:+.1f}), at effort "
         f"{settings.headline}, {settings.attempts} attempts at each problem.",
-        f"More thinking, after training: {levels}.",
+        f"Effort after training, on {headline['effort_task']}: {levels}.",
         f"Training and measuring took {int(seconds // 60)} min {seconds % 60:.0f} s.",
     ]
 
@@ -131,7 +127,7 @@ def terminal(path: Path) -> str:
     """The report's headline, effort levels and traces as plain text."""
     found = msgspec.json.decode((path / REPORT).read_bytes())
     parts = [found["title"], "", _text_table(found), ""]
-    for trace in found["traces"]["shown"][:2]:
+    for trace in found["parts"][0]["traces"]["shown"][:2]:
         parts += [f"{trace['problem']['text']}    {trace['change']}"]
         for side, label in (("before", LABELS["sft"]), ("after", LABELS["rl"])):
             parts += _text_trace(label, trace[side])

@@ -21,10 +21,9 @@ def render(report: Mapping[str, Any]) -> str:
     """The page of a report dictionary."""
     sections = [
         _top(report),
-        _table(report),
-        _measured(report),
+        *[_part(part, f"p{i}") for i, part in enumerate(report["parts"])],
         _training(report),
-        _traces(report),
+        *[_traces(part) for part in report["parts"]],
         _planted(report),
         _details(report),
     ]
@@ -55,32 +54,45 @@ def _top(report: Mapping[str, Any]) -> str:
     )
 
 
-def _table(report: Mapping[str, Any]) -> str:
-    effort, models = report["effort_level"], report["models"]
-    ks = [k for k in models[0]["efforts"][effort]["pass_at"] if k != "1"][-1:]
-    columns = ["pass@1", *[f"{name}@{k}" for k in ks for name in ("cons", "pass")], "greedy", "tokens"]
-    head = "".join(f"<th>{_text(column)}</th>" for column in ["", *columns])
-    body = "".join(_row(model, effort, ks, i) for i, model in enumerate(models))
-    note = (
-        "pass@1: share of right answers over all attempts. cons@k: the most frequent answer of k attempts. pass@k: at "
-        "least one of k is right (no one knows which). greedy: always the likeliest token. Small print: 95 % intervals "
-        "over problems."
-    )
-    level = "" if effort == "none" else f" (effort {_text(effort)})"
+NOTE = (
+    "pass@1: share of right answers over all attempts. cons@k: the most frequent answer of k attempts. pass@k: at least "
+    "one of k is right (no one knows which). greedy: always the likeliest token. sound steps: share of the lines of "
+    "thinking that are right given what stands before them. Small print: 95 % intervals over problems."
+)
+
+
+def _part(part: Mapping[str, Any], name: str) -> str:
+    title = f"Results on {part['task']}"
+    tried = f"{part['problems']} held-out problems, {part['attempts']} attempts at each."
     return (
-        f'<h2>Results{level}</h2>\n<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f'<tbody>{body}</tbody></table></div>\n<p class="note">{note}</p>'
+        f'<h2>{_text(title)}</h2>\n<p class="note">{_text(tried)}</p>\n{_table(part)}\n<p class="note">{NOTE}</p>\n'
+        f"{_figures(report_figures.measured(part, name))}"
     )
 
 
-def _row(model: Mapping[str, Any], effort: str, ks: Sequence[str], i: int) -> str:
-    level = model["efforts"][effort]
-    cells = [level["pass_at"]["1"]]
-    for k in ks:
-        cells += [level["cons_at"][k], level["pass_at"][k]]
-    cells.append(model["greedy"].get(effort))
-    shown = "".join(f"<td>{_cell(value)}</td>" for value in cells)
-    return f'<tr><td><i class="dot m{i}"></i>{_text(model["label"])}</td>{shown}<td>{level["tokens"]:.0f}</td></tr>'
+def _table(part: Mapping[str, Any]) -> str:
+    models = part["models"]
+    k = list(models[0]["efforts"][part["effort_level"]]["pass_at"])[-1]
+    columns = ["pass@1", *([f"cons@{k}", f"pass@{k}"] if k != "1" else [])]
+    columns += ["greedy"] if any(model["greedy"] for model in models) else []
+    columns += ["sound steps"] if any(model.get("sound_steps") for model in models) else []
+    head = "".join(f"<th>{_text(column)}</th>" for column in ["", *columns, "tokens"])
+    body = "".join(
+        _row(model, level, columns, k, i, part["effort_level"])
+        for i, model in enumerate(models)
+        for level in model["efforts"]
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _row(model: Mapping[str, Any], level: str, columns: Sequence[str], k: str, i: int, shown_level: str) -> str:
+    found = model["efforts"][level]
+    values: dict[str, Any] = {"pass@1": found["pass_at"]["1"], "greedy": model["greedy"].get(level)}
+    values |= {f"{name}@{k}": found[f"{name}_at"][k] for name in ("cons", "pass") if k != "1"}
+    values["sound steps"] = model.get("sound_steps") if level == shown_level else None
+    cells = "".join(f"<td>{_cell(values[column])}</td>" for column in columns)
+    effort = "" if level == "none" else f'<small class="level">effort {_text(level)}</small>'
+    return f'<tr><td><i class="dot m{i}"></i>{_text(model["label"])}{effort}</td>{cells}<td>{found["tokens"]:.0f}</td></tr>'
 
 
 def _cell(value: Mapping[str, float] | None) -> str:
@@ -89,27 +101,22 @@ def _cell(value: Mapping[str, float] | None) -> str:
     return f"<b>{percent(value['mean'])}</b><small>{100 * value['low']:.1f} – {100 * value['high']:.1f}</small>"
 
 
-def _measured(report: Mapping[str, Any]) -> str:
-    return _figures("What thinking buys", report_figures.measured(report))
-
-
 def _training(report: Mapping[str, Any]) -> str:
-    return _figures("Training", report_figures.training(report))
+    figures = report_figures.training(report)
+    return f"<h2>Training</h2>\n{_figures(figures)}" if figures else ""
 
 
-def _figures(title: str, figures: Sequence[report_figures.Figure]) -> str:
-    if not figures:
-        return ""
+def _figures(figures: Sequence[report_figures.Figure]) -> str:
     shown = "\n".join(
         f'<figure role="img" aria-label="{_text(f.title)}"><h3>{_text(f.title)}</h3>\n{f.svg}\n'
         f"<figcaption>{_text(f.caption)}</figcaption></figure>"
         for f in figures
     )
-    return f'<h2>{_text(title)}</h2>\n<div class="figures">\n{shown}\n</div>'
+    return f'<div class="figures">\n{shown}\n</div>' if shown else ""
 
 
-def _traces(report: Mapping[str, Any]) -> str:
-    traces = report.get("traces")
+def _traces(part: Mapping[str, Any]) -> str:
+    traces = part.get("traces")
     if not traces or not traces["shown"]:
         return ""
     total = sum(traces["counts"].values())
@@ -120,10 +127,10 @@ def _traces(report: Mapping[str, Any]) -> str:
     )
     labelled = any("sound" in piece for t in traces["shown"] for s in _sides(t) for piece in t[s]["pieces"])
     return (
-        '<h2>Traces</h2>\n<p class="note">First attempts at the same problems, chosen by rule: the first of each '
-        f"kind in the task's order. Of {total} problems: {counts}.</p>\n"
+        f'<h2>Traces: {_text(part["task"])}</h2>\n<p class="note">First attempts at the same problems, chosen '
+        f"by rule: the first of each kind in the task's order. Of {total} problems: {counts}.</p>\n"
         + (legend if labelled else "")
-        + "\n".join(_trace(t, report) for t in traces["shown"])
+        + "\n".join(_trace(t, part) for t in traces["shown"])
     )
 
 
@@ -131,9 +138,9 @@ def _sides(trace: Mapping[str, Any]) -> list[str]:
     return [side for side in ("before", "after") if side in trace]
 
 
-def _trace(trace: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+def _trace(trace: Mapping[str, Any], part: Mapping[str, Any]) -> str:
     sides = _sides(trace)
-    labels = [model["label"] for model in report["models"]][-len(sides) :]
+    labels = [model["label"] for model in part["models"]][-len(sides) :]
     shown = "".join(
         f"<div><h4>{_text(label)} {_badge(trace[side])}</h4>{_thinking(trace[side])}{_answer(trace[side])}</div>"
         for side, label in zip(sides, labels, strict=True)
@@ -189,10 +196,11 @@ def _planted(report: Mapping[str, Any]) -> str:
 def _details(report: Mapping[str, Any]) -> str:
     parts = [("Time", _pairs(report.get("timings") or {}, "{:.1f} s"))]
     outcomes = {
-        f"{model['label']}, effort {level}": ", ".join(
+        f"{part['task']}, {model['label']}, effort {level}": ", ".join(
             f"{name} {count}" for name, count in sorted(found["outcomes"].items())
         )
-        for model in report["models"]
+        for part in report["parts"]
+        for model in part["models"]
         for level, found in model["efforts"].items()
     }
     parts.append(("Outcomes", _pairs(outcomes)))

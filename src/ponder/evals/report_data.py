@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ponder.evals import summary
+from ponder.evals import summary, traces
 from ponder.evals.attempts import Attempt
 from ponder.evals.stats import cluster_mean, paired_difference
-from ponder.evals.summary import Classify, Summary, interval_json
-from ponder.types import Problem
+from ponder.evals.summary import Classify, interval_json
+from ponder.types import Problem, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,29 @@ def model_block(model: ModelRows, problems: Sequence[Problem], classify: Classif
         "efforts": {level: summary.plain(found) for level, found in levels.items()},
         "greedy": {level: interval_json(found.pass_at_1) for level, found in greedy.items()},
         "tags": summary.by_tag(at, problems),
+    }
+
+
+def part_block(
+    task: Task, problems: Sequence[Problem], models: Sequence[ModelRows], effort: str, attempts: int
+) -> dict[str, Any]:
+    """One measurement: its models before each other, and traces at the headline effort."""
+    classify, steps = summary.classifier(task.grader), getattr(task, "steps", None)
+    at = [_rows_at(model.sampled, effort) for model in models]
+    if len(models) > 1:
+        shown = traces.compare_traces(problems, at[0], at[-1], steps)
+    else:
+        shown = traces.single_traces(problems, at[0], steps)
+    blocks = [model_block(model, problems, classify, effort) for model in models]
+    for block, rows in zip(blocks, at, strict=True):
+        block["sound_steps"] = line_honesty(problems, rows, steps)
+    return {
+        "task": task.name,
+        "problems": len(problems),
+        "attempts": attempts,
+        "effort_level": effort,
+        "models": blocks,
+        "traces": shown,
     }
 
 
@@ -93,6 +116,3 @@ def line_honesty(problems: Sequence[Problem], rows: Sequence[Attempt], steps: An
         if labels:
             rates.append(sum(labels) / len(labels))
     return interval_json(cluster_mean(rates)) if rates else None
-
-
-__all__ = ["ModelRows", "Summary", "effort_table", "gain", "headline", "line_honesty", "model_block"]

@@ -82,23 +82,23 @@ SFT_CURVES = (
 )
 
 
-def measured(report: Mapping[str, Any]) -> list[Figure]:
-    """Accuracy against tokens, against attempts, and by difficulty."""
-    models, effort = report["models"], report["effort_level"]
+def measured(part: Mapping[str, Any], name: str) -> list[Figure]:
+    """Accuracy against tokens, against attempts, and by difficulty; `name` keeps ids apart between parts."""
+    models, effort = part["models"], part["effort_level"]
     figures: list[Figure] = []
     if any(len(model["efforts"]) > 1 for model in models):
-        figures.append(_effort(models))
+        figures.append(_effort(models, name))
     if len(models[0]["efforts"][effort]["pass_at"]) > 1:
-        figures.append(_attempts(models, effort))
+        figures.append(_attempts(models, effort, name))
     for i, tag in enumerate(models[0]["tags"]):
-        by_tag = _tag(models, tag, i)
+        by_tag = _tag(models, tag, f"{name}-tag{i}")
         figures += [by_tag] if by_tag else []
     return figures
 
 
-def _effort(models: Sequence[Mapping[str, Any]]) -> Figure:
+def _effort(models: Sequence[Mapping[str, Any]], name: str) -> Figure:
     series = [_effort_series(model, i) for i, model in enumerate(models)]
-    svg = line_figure(series, x_label="mean tokens per attempt", y_label="pass@1", name="effort", percent=True)
+    svg = line_figure(series, x_label="mean tokens per attempt", y_label="pass@1", name=f"{name}-effort", percent=True)
     return Figure(
         "Accuracy against thinking",
         svg,
@@ -121,7 +121,7 @@ def _effort_series(model: Mapping[str, Any], i: int) -> Series:
     )
 
 
-def _attempts(models: Sequence[Mapping[str, Any]], effort: str) -> Figure:
+def _attempts(models: Sequence[Mapping[str, Any]], effort: str, part: str) -> Figure:
     series: list[Series] = []
     for i, model in enumerate(models):
         level = model["efforts"][effort]
@@ -140,7 +140,7 @@ def _attempts(models: Sequence[Mapping[str, Any]], effort: str) -> Figure:
                 )
             )
     svg = line_figure(
-        series, x_label="attempts k", y_label="problems solved", name="attempts", percent=True, doubling=True
+        series, x_label="attempts k", y_label="problems solved", name=f"{part}-attempts", percent=True, doubling=True
     )
     return Figure(
         "Accuracy against attempts",
@@ -150,7 +150,7 @@ def _attempts(models: Sequence[Mapping[str, Any]], effort: str) -> Figure:
     )
 
 
-def _tag(models: Sequence[Mapping[str, Any]], tag: str, number: int) -> Figure | None:
+def _tag(models: Sequence[Mapping[str, Any]], tag: str, name: str) -> Figure | None:
     rows_of = [model["tags"].get(tag, {}) for model in models]
     groups = list(dict.fromkeys(v for rows in rows_of for v, row in rows.items() if row["problems"] >= LEAST_PROBLEMS))
     series: list[Series] = []
@@ -160,7 +160,7 @@ def _tag(models: Sequence[Mapping[str, Any]], tag: str, number: int) -> Figure |
         series.append(Series(model["label"], (), columns[0], columns[1], columns[2], colour=i))
     if len(groups) < 2:
         return None
-    svg = bar_figure(groups, series, x_label=tag.replace("_", " "), y_label="pass@1", name=f"tag{number}")
+    svg = bar_figure(groups, series, x_label=tag.replace("_", " "), y_label="pass@1", name=name)
     return Figure(
         f"Accuracy by {tag.replace('_', ' ')}",
         svg,
