@@ -18,7 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import ponder
 from ponder import cli
 from ponder.runs import Run
 
@@ -215,6 +218,63 @@ def test_run_directories(capsys: pytest.CaptureFixture[str], tmp_path: Path, sma
     with Run.open(tmp_path / "busy", "train pretrain", {}):
         line = refused(capsys, *command, tmp_path / "busy")
     assert f"in use by process {os.getpid()}" in line
+
+
+# hostile answers
+
+HOSTILE = {
+    "9^{9^{9^9}}": "\\boxed{9^{9^{9^9}}}",
+    "1000000!": "\\boxed{1000000!}",
+    "100,000 parentheses": "\\boxed{" + "(" * 100_000 + ")" * 100_000 + "}",
+    "100,000 open parentheses": "(" * 100_000,
+    "100,000 boxes": "\\boxed{" * 100_000,
+    "a megabyte of digits": "9" * 1_000_000,
+    "nested fractions": "\\boxed{" + "\\frac{1}{" * 5000 + "2" + "}" * 5000 + "}",
+    "import": "\\boxed{__import__('os').system('touch OWNED')}",
+    "lambda": "\\boxed{(lambda: open('OWNED', 'w'))()}",
+    "NUL": "\\boxed{\x006\x00}",
+    "unclosed thinking": "<think>\\boxed{7}",
+    "thinking twice": "<think>a</think><think>\\boxed{7}",
+    "close twice": "<think>a</think>\\boxed{6}</think>\\boxed{7}",
+    "two boxes": "<think></think>\\boxed{6} \\boxed{7}",
+    "a false equation": "<think></think>\\boxed{9 = 7}",
+    "empty box": "<think></think>\\boxed{}",
+    "nothing": "",
+    "only spaces": " \n\t ",
+    "lone surrogate": "\\boxed{\ud800}",
+    "right to left": "\\boxed{\u202e6}",
+    "a quotient without its dividend": "/7",
+}
+GRADERS = ("math", "number", "exact", "choice", "format", "language", "length")
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_answers(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No grader raises, hangs, executes anything or finds them right."""
+    monkeypatch.chdir(tmp_path)
+    started = time.monotonic()
+    for name in GRADERS:
+        grade = ponder.grade(name, reference="B" if name == "choice" else "7", completion=HOSTILE[case])
+        assert grade.score is None or 0 <= abs(grade.score) <= 1, name
+        if name in ("math", "number", "exact", "choice"):
+            assert not grade.correct, (name, grade)
+    assert ponder.graders.math.equal(HOSTILE[case], "7") is not True
+    assert time.monotonic() - started < 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_right_answer_among_them_is_right() -> None:
+    for name in ("math", "number", "exact"):
+        assert ponder.grade(name, reference="7", completion="<think>\\boxed{8}</think>\\boxed{7}").correct, name
+
+
+@given(st.text(st.sampled_from("0123456789+-*/^=.,()[]{}<>\\ \n$%_!|&abxeipfracsqtboxdthn\x00é"), max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_graded(text: str) -> None:
+    for name in ("math", "number", "exact", "choice", "format", "length"):
+        for completion in (text, f"<think>{text}</think>\\boxed{{{text}}}"):
+            grade = ponder.grade(name, reference="7", completion=completion)
+            assert grade.outcome in ("correct", "wrong", "unparsed", "timeout", "error")
 
 
 # disks and signals: the disturbed run is a process of its own, the one that continues is this one

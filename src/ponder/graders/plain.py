@@ -15,7 +15,7 @@ from ponder.graders.extract import Rule
 from ponder.types import Completion, Grade, Problem
 
 _NUMBER = re.compile(
-    r"-?\s?(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+)?(?:[eE][+-]?\d{1,3})?(?:\s?/\s?\d+)?", re.ASCII
+    r"-?\s?(?:(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?(?:\s?/\s?\d+)?", re.ASCII
 )
 _MAX_NUMBER = 400
 
@@ -70,10 +70,10 @@ def number(text: str) -> Fraction | str:
     found: set[Fraction] = set()
     for match in _NUMBER.finditer(text):
         raw = match.group().replace(",", "").replace(" ", "")
-        if not any(c.isdigit() for c in raw):
-            continue
         if match.start() and (text[match.start() - 1].isalnum() or text[match.start() - 1] == "_") and raw[0] == "-":
             raw = raw[1:]  # a hyphen, not a sign
+        if match.start() and text[match.start() - 1] == "/":
+            return "a quotient without its dividend"
         top, _, bottom = raw.partition("/")
         if bottom and int(bottom) == 0:
             return "division by zero"
