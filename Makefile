@@ -28,7 +28,7 @@ check: $(VENV)/.dev  ## formatting, lint, types, import order
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev  ## every benchmark, on an otherwise idle machine
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
 format: $(VENV)/.dev  ## put the sources in order
 	$(BIN)/ruff format .
