@@ -143,7 +143,7 @@ def test_bad_recipe_line_names_the_file(capsys: pytest.CaptureFixture[str], tmp_
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert refusal(capsys, "echo", "fail", code=1) == "the worker was lost"
     assert refusal(capsys, "echo", "bug", code=1) == "ZeroDivisionError: by zero (--debug shows where)"
-    interrupted = "interrupted; everything so far is saved, resume with: ponder echo interrupt --n 3"
+    interrupted = "interrupted; what is finished is saved, go on with: ponder echo interrupt --n 3"
     assert refusal(capsys, "echo", "interrupt", "--n", "3", code=130) == interrupted
     assert cli.main(["echo", "unwell"]) == 1
 

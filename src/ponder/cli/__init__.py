@@ -112,5 +112,5 @@ def _fail(message: str, code: int) -> int:
 
 
 def _interrupted(command: Command | None, arguments: Sequence[str]) -> int:
-    again = f"; everything so far is saved, resume with: ponder {shlex.join(arguments)}"
+    again = f"; what is finished is saved, go on with: ponder {shlex.join(arguments)}"
     return _fail("interrupted" + (again if command is not None and command.resumes else ""), 130)
