@@ -36,7 +36,7 @@ FUNCTIONS = _words(
 )
 WORDS = _words("yes no true false odd even none all neither both never always")
 UNITS = _words(
-    "cm mm km dm nm in ft yd mi kg mg lb lbs oz ml kl hr hrs min mins sec secs ms mph kph kmh deg cent cents rad usd eur"
+    "cm mm km dm nm in ft yd mi kg mg lb lbs oz ml kl hr hrs min mins sec secs ms mph kph kmh deg pct cent cents rad usd eur"
 )
 LETTER_UNITS = frozenset("mgshlLNJWVAK")
 _UNICODE = str.maketrans(
@@ -54,6 +54,7 @@ _UNICODE = str.maketrans(
 _SUBSTITUTIONS = [
     (re.compile(r"\{,\}|,\s{0,3}\\!\s{0,3}|\\!,"), GROUP),
     (re.compile(r"(?<=\d)\\,(?=\d{3})"), GROUP),
+    (re.compile(r"\\+\s*$"), ""),
     (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])"), ""),
     (re.compile(r"(?<!\\)\\(?:[!,;: ]|quad\b|qquad\b|displaystyle\b|textstyle\b|limits\b|hfill\b|thinspace\b)"), " "),
     (re.compile(r"\\(?:dfrac|tfrac|cfrac)(?![a-zA-Z])"), r"\\frac"),
@@ -73,6 +74,7 @@ _TOKEN = re.compile(
     r"|(?P<op>\*\*|<=|>=|!=|==|[-+*/^_=<>!%|:,;&'])"
     r"|(?P<open>[(\[{])|(?P<close>[)\]}])"
 )
+_SPACED = re.compile(r"(?<![\d.,/^_])[1-9]\d{0,2}(?: \d{3})+(?![\d/]| ?/)")
 _UNGROUPED = re.compile(r"\d{1,3}(?:\x01\d{3})+|\d+")
 _SEPARATORS = {"and", "or"}
 _COMMAND_OPS = {
@@ -92,6 +94,8 @@ def tokens(text: str) -> list[Token]:
     if "\\" in text or "{" in text or "~" in text:
         for pattern, replacement in _SUBSTITUTIONS:
             text = pattern.sub(replacement, text)
+    if " " in text:
+        text = _SPACED.sub(lambda m: m.group().replace(" ", GROUP), text)
     out: list[Token] = [("unit", "$")] if currency else []
     position = 0
     for match in _TEXT.finditer(text):

@@ -281,19 +281,20 @@ def _fractional_power(base: Form, exponent: Fraction) -> Form:
         return base
     if len(base.top) == 1 and base.bottom == _UNIT:
         ((monomial, coefficient),) = base.top.items()
-        plain = len(monomial) <= 1 and all(_is_rootable(a, e) for a, e in monomial)
+        free = [(a, e) for a, e in monomial if not _is_positive(a)]
+        plain = not free or (len(free) == 1 and free[0][0][0] not in "#@" and free[0][1] == 1)
         if plain and (coefficient > 0 or not monomial):
             number = _number_root(coefficient, exponent)
             if number is not None:
-                rest = Form({tuple((a, e * exponent) for a, e in monomial): ONE}, _UNIT, base.opaque)
-                return times(number, rest) if monomial else number
+                rest, factor = _reduce({a: e * exponent for a, e in monomial})
+                return times(number, Form({rest: factor}, _UNIT)) if monomial else number
     if base.top == base.bottom:
         return constant(1)
     return _atom(f"@pow({base.key()};{exponent})", opaque=True)
 
 
-def _is_rootable(atom: str, exponent: Fraction) -> bool:
-    return atom in ("pi", "e") or (atom[0] not in "#@" and exponent == 1)
+def _is_positive(atom: str) -> bool:
+    return atom in ("pi", "e") or (atom[0] == "#" and atom != "#i")
 
 
 def _number_root(value: Fraction, exponent: Fraction) -> Form | None:

@@ -44,22 +44,23 @@ def parse(text: str) -> Node:
 
 class _Parser:
     def __init__(self, found: list[Token]) -> None:
-        self.tokens = found
+        self.tokens = [*found, _END, _END, _END]  # no look-ahead goes further than two
         self.at = 0
         self.depth = 0
         self.bars = 0
 
     def peek(self, ahead: int = 0) -> Token:
-        index = self.at + ahead
-        return self.tokens[index] if index < len(self.tokens) else _END
+        return self.tokens[self.at + ahead]
 
     def next(self) -> Token:
-        token = self.peek()
-        self.at += 1
+        token = self.tokens[self.at]
+        if token is not _END:
+            self.at += 1
         return token
 
     def accept(self, kind: str, text: str) -> bool:
-        if self.peek() == (kind, text):
+        token = self.tokens[self.at]
+        if token[0] == kind and token[1] == text:
             self.at += 1
             return True
         return False
@@ -339,6 +340,8 @@ class _Parser:
             return ("fn", name[1:], inner)
         if name in FUNCTIONS:
             return self.function(name)
+        if name in ("angle", "triangle", "measuredangle"):
+            return ("sym", name + "".join(self.next()[1] for _ in range(3) if self.peek()[0] == "sym"))
         if name in GREEK or name == "pi":
             return self.symbol(name)
         raise NotMath(f"unknown command '{name}'")

@@ -60,6 +60,9 @@ class Value:
     number: Fraction | None = None
 
 
+_SIMPLE = re.compile(r"(-?)(?:\\[dt]?frac\{(\d{1,30})\}\{(\d{1,30})\}|(\d{1,30})/(\d{1,30}))", re.ASCII)
+
+
 @lru_cache(maxsize=8192)
 def _read_short(text: str, drop_percent: bool) -> Value | str:
     return _read(text, drop_percent)
@@ -72,6 +75,13 @@ def read(text: str, policy: Policy = DEFAULT) -> Value | str:
 
 
 def _read(text: str, drop_percent: bool) -> Value | str:
+    simple = _SIMPLE.fullmatch(text)
+    if simple:
+        top, bottom, plain_top, plain_bottom = simple.group(2, 3, 4, 5)
+        below = int(bottom or plain_bottom)
+        if below:
+            number = Fraction(int(top or plain_top) * (-1 if simple.group(1) else 1), below)
+            return Value("expr", form=normal.constant(number), node=("num", number), number=number)
     try:
         return _Builder(drop_percent).value(parse(text))
     except NotMath as error:
@@ -159,11 +169,23 @@ class _Builder:
             return self.equation(sides)
         if ops == ("in",):
             return replace(self.value(sides[1]), name=_name(sides[0]) or "?")
-        if "in" in ops or "~" in ops:
+        if "~" in ops:
+            return self.approximation(ops, sides)
+        if "in" in ops:
             raise NotMath("a relation that is not read")
         return self.inequality(ops, sides)
 
+    def approximation(self, ops: tuple[str, ...], sides: tuple[Node, ...]) -> Value:
+        """What stands before the sign counts; x \\approx 2.5 alone is the value 2.5 given to x."""
+        first = ops.index("~")
+        if first == 0:
+            name = _name(sides[0])
+            return replace(self.value(sides[1]), name=name) if name and len(sides) == 2 else self.value(sides[0])
+        return self.relation(ops[:first], sides[: first + 1])
+
     def equation(self, sides: tuple[Node, ...]) -> Value:
+        if not _name(sides[0]) and sides[-1][0] == "sym" and len(sides) == 2:
+            sides = sides[::-1]
         name = _name(sides[0])
         rest = [self.value(n) for n in (sides[1:] if name else sides)]
         if any(same(rest[0], other, _EXACT) is not True for other in rest[1:]):
@@ -234,9 +256,11 @@ def _infinite(sign: int) -> Value:
 
 def _name(node: Node) -> str:
     if node[0] == "sym":
-        return node[1]
+        return "" if node[1] == "pi" else node[1]
     if node[0] == "text":
         return node[1]
+    if node[0] == "seq" and node[1:3] == ("(", ")") and all(n[0] == "sym" for n in node[3:]):
+        return "(" + ",".join(n[1] for n in node[3:]) + ")"
     if node[0] == "fn" and node[1] in ("f", "g", "h") and len(node) == 3 and node[2][0] == "sym":
         return f"{node[1]}({node[2][1]})"
     return ""
@@ -282,7 +306,7 @@ _PLURAL = {
     "mile": "mi", "centimetre": "cm", "millimeter": "mm", "kilometer": "km", "kilometre": "km", "dollar": "$",
     "usd": "$", "degree": "deg", "hour": "hr", "hrs": "hr", "minute": "min", "second": "sec", "s": "sec", "h": "hr",
     "gram": "g", "kilogram": "kg", "pound": "lb", "lbs": "lb", "ounce": "oz", "liter": "l", "litre": "l",
-    "yard": "yd", "cent": "cent", "percent": "percent", "percentage": "percent", "per": "/", "radian": "rad",
+    "yard": "yd", "cent": "cent", "percent": "percent", "percentage": "percent", "pct": "percent", "per": "/", "radian": "rad",
     "L": "l", "mph": "mi / hr", "sq": "square", "cu": "cubic",
 }  # fmt: skip
 
