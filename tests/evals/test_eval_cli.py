@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from eval_fakes import CoinEngine, Doubling
@@ -61,6 +62,15 @@ def test_report_needs_no_engine_and_changes_nothing(
     found = cli.render(cli.ReportConfig(run=str(tmp_path / "run")))
     assert {name: (tmp_path / "run" / name).read_bytes() for name in kept} == kept
     assert found["title"] in cli.show_report(found)
+
+
+def test_the_figure_is_an_svg_file(engine: CoinEngine, tmp_path: Path) -> None:
+    cli.run(config(tmp_path / "run", efforts=("low", "high"), limit=6))
+    cli.render(cli.ReportConfig(run=str(tmp_path / "run"), figure=str(tmp_path / "f.svg")))
+    root = ElementTree.parse(tmp_path / "f.svg").getroot()
+    assert root.tag.endswith("svg")
+    assert {"low", "high"} <= {node.text for node in root.iter() if node.tag.endswith("text")}
+    assert "--c1: #" in "".join(node.text or "" for node in root.iter() if node.tag.endswith("style"))
 
 
 def test_regrading_uses_the_grader_of_today(engine: CoinEngine, tmp_path: Path) -> None:

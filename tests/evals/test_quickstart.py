@@ -106,6 +106,18 @@ def test_headline_has_the_promised_numbers(stages: Stages, tmp_path: Path) -> No
     assert (tmp_path / "run/model/model.safetensors").read_bytes() == b"grpo\x03"
 
 
+def test_effort_may_be_measured_apart(stages: Stages, tmp_path: Path) -> None:
+    made = config(tmp_path, problems=10)
+    more = '\n[effort]\ntask = "doubling"\nattempts = 2\nefforts = ["low", "high"]\nheadline = "high"\ngreedy = false\n'
+    (tmp_path / "mine.toml").write_text(RECIPE + 'efforts = ["medium"]\n' + more)
+    result = quickstart.run(made)
+    assert list(result["effort"]) == ["low", "high"]
+    assert result["problems"] == 10
+    found = json.loads((tmp_path / "run/report.json").read_text())
+    assert [part["effort_level"] for part in found["parts"]] == ["medium", "high"]
+    assert stages.engines["sft"].calls == [160, 10, 40]
+
+
 def test_finished_run_only_renders(stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = quickstart.run(config(tmp_path))
     kept = {name: (tmp_path / "run" / name).read_bytes() for name in ("report.json", "report.html")}

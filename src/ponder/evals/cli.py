@@ -17,7 +17,7 @@ from msgspec import Meta
 from ponder import config as configs
 from ponder.config import Config
 from ponder.errors import RunError
-from ponder.evals import measure, quickstart_report, report, report_data
+from ponder.evals import measure, quickstart_report, report, report_data, report_figures
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.measure import Measure
 from ponder.evals.quickstart_report import FINISHED, REPORT
@@ -53,11 +53,13 @@ class ReportConfig(Config):
     """`ponder report RUN`: write the report of a quickstart or evaluation again from its files.
 
     Nothing is drawn, so `seed` changes nothing; every command takes it. `out` also writes the JSON result to that file.
+    `figure` names an SVG file for the report's last measurement: accuracy against thinking, or against attempts.
     """
 
     run: str = ""
     seed: Annotated[int, Meta(ge=0)] = 0
     out: str | None = None
+    figure: str | None = None
 
 
 def settings_of(config: EvalConfig) -> Measure:
@@ -113,6 +115,8 @@ def render(config: ReportConfig) -> dict[str, Any]:
     if record["command"] not in writers:
         raise RunError(f"{path}: a run of '{record['command']}' has no report; quickstart and eval runs have one")
     found = writers[record["command"]](path)
+    if config.figure is not None:
+        write_atomic(config.figure, report_figures.main_figure(found).encode("utf-8"))
     result = {"report": str(path / "report.html"), "title": found["title"], "headline": found["headline"]}
     if config.out is not None:
         write_atomic(config.out, encode(result) + b"\n")

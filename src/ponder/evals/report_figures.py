@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ponder.evals.figures import Series, bar_figure, line_figure
+from ponder.errors import ConfigError
+from ponder.evals.figures import Series, bar_figure, line_figure, standalone
 
 LEAST_PROBLEMS = 5
 
@@ -94,6 +96,14 @@ def measured(part: Mapping[str, Any], name: str) -> list[Figure]:
         by_tag = _tag(models, tag, f"{name}-tag{i}")
         figures += [by_tag] if by_tag else []
     return figures
+
+
+def main_figure(report: Mapping[str, Any]) -> str:
+    """The first figure of the report's last measurement as an SVG file."""
+    found = measured(report["parts"][-1], "main")
+    if not found:
+        raise ConfigError("this report has no figure: measure more than one attempt or more than one effort")
+    return standalone(found[0].svg, Path(__file__).with_name("report.css").read_text(encoding="utf-8"))
 
 
 def _effort(models: Sequence[Mapping[str, Any]], name: str) -> Figure:
