@@ -339,7 +339,7 @@ def test_interrupt_then_resume_ends_at_the_same_bits(tmp_path: Path, undisturbed
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert len(said.splitlines()) == 1
-    assert said.startswith("ponder: interrupted; everything so far is saved, resume with: ponder train pretrain --out")
+    assert said.startswith("ponder: interrupted; what is finished is saved, go on with: ponder train pretrain --out")
     same_end(out, undisturbed)
 
 

@@ -192,7 +192,9 @@ class Engine(Protocol):
         """Run the requests together; a `TokenEvent` per token, then a `DoneEvent` per request, interleaved."""
         ...
 
-    def generate(self, requests: Sequence[Request], on_done: Callable[[DoneEvent], None] | None = None) -> list[Completion]:
+    def generate(
+        self, requests: Sequence[Request], on_done: Callable[[DoneEvent], None] | None = None
+    ) -> list[Completion]:
         """Run the requests together and return completions in their order."""
         ...
 
