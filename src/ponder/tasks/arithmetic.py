@@ -1,10 +1,10 @@
 """Arithmetic: addition, subtraction and multiplication of long numbers, column by column, carries written out.
 
 Digits carry their place as a letter (a = ones, b = tens, …), `b4a7+b8a5`, so that every look-up is by name, not by
-counting. A column line is `a:7+5+0=12>2,1`: place, the sum with the carry, digit, next carry. Subtraction borrows,
-`a:3-8-0+10=5>5,1` (the +10 is the borrow). Multiplication writes one partial product per digit of the second factor,
-shifted by naming places, then adds the partials. The answer is the plain number. Effort low writes only what carries
-on; medium is as above; high adds a second computation of each column, `~5+7+0=12`.
+counting. A column line is `a:7+5+0=12>a2,1`: place, the sum with the carry, the digit at its place, the next carry.
+Subtraction borrows, `a:3-8-0+10=5>a5,1` (the +10 is the borrow). A product with a factor of several digits writes one
+partial product per digit, then adds them. The last line gathers the result, `=c1b3a2`; the answer is the plain number.
+Effort low leaves out the leading place and the carry; high adds a second computation of each column, `~5+7+0=12`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Arithmetic:
 
     shortest: int = 2
     longest: int = 4
-    factor: int = 2
+    factor: int = 1
     operations: str = "+-*"
     words: bool = False
     name: str = "arithmetic"
@@ -133,20 +133,23 @@ def _digit(number: int, place: int) -> int:
     return number // 10**place % 10
 
 
-def _column(place: int, terms: list[int], carry: int, effort: Effort, mark: str = "") -> tuple[str, int]:
-    total = sum(terms) + carry
-    shown = "+".join(map(str, [*terms, carry]))
-    check = f"~{'+'.join(map(str, [*reversed(terms), carry]))}={total}" if effort == "high" else ""
-    tail = "" if effort == "low" else f">{total % 10},{total // 10}"
-    return f"{mark}{PLACES[place]}:{shown}={total}{check}{tail}", total // 10
+def _written(place: int, work: str, total: int, check: str, effort: Effort, mark: str = "", shift: int = 0) -> str:
+    """One column line in the style of `effort`; `place + shift` is where the digit goes."""
+    digit = f">{PLACES[place + shift]}{total % 10}"
+    if effort == "low":
+        return f"{mark}{work}={total}{digit}"
+    second = f"~{check}" if effort == "high" else ""
+    return f"{mark}{PLACES[place]}:{work}={total}{second}{digit},{total // 10}"
 
 
 def _add(numbers: list[int], effort: Effort) -> list[str]:
     lines, carry = [], 0
     for place in range(max(len(str(n)) for n in numbers)):
         terms = [_digit(n, place) for n in numbers if place < len(str(n))]
-        line, carry = _column(place, terms, carry, effort)
-        lines.append(line)
+        total = sum(terms) + carry
+        work, check = ("+".join(map(str, [*t, carry])) for t in (terms, terms[::-1]))
+        lines.append(_written(place, work, total, f"{check}={total}", effort))
+        carry = total // 10
     return lines
 
 
@@ -154,12 +157,12 @@ def _subtract(left: int, right: int, effort: Effort) -> list[str]:
     lines, borrow = [], 0
     for place in range(len(str(left))):
         top, bottom = _digit(left, place), _digit(right, place) if place < len(str(right)) else 0
-        value = top - bottom - borrow
-        lent = 1 if value < 0 else 0
-        value += 10 * lent
-        shown = f"{top}-{bottom}-{borrow}{'+10' if lent else ''}={value}"
-        check = f"~{value}+{bottom}+{borrow}={value + bottom + borrow}" if effort == "high" else ""
-        lines.append(f"{PLACES[place]}:{shown}{check}" + ("" if effort == "low" else f">{value},{lent}"))
+        lent = 1 if top - bottom - borrow < 0 else 0
+        value = top - bottom - borrow + 10 * lent
+        work = f"{top}-{bottom}-{borrow}{'+10' if lent else ''}"
+        check = f"{value}+{bottom}+{borrow}={value + bottom + borrow}"
+        line = _written(place, work, value, check, effort)
+        lines.append(line if effort == "low" else f"{line[:-1]}{lent}")
         borrow = lent
     return lines
 
@@ -167,17 +170,19 @@ def _subtract(left: int, right: int, effort: Effort) -> list[str]:
 def _multiply(left: int, right: int, effort: Effort) -> list[str]:
     lines: list[str] = []
     partials: list[int] = []
-    for shift, factor in enumerate(int(d) for d in reversed(str(right))):
+    factors = [int(d) for d in reversed(str(right))]
+    for shift, factor in enumerate(factors):
+        mark = PLACES[shift] if len(factors) > 1 else ""
         carry = 0
         for place in range(len(str(left))):
             top = _digit(left, place)
             total = top * factor + carry
-            check = f"~{factor}*{top}+{carry}={total}" if effort == "high" else ""
-            tail = "" if effort == "low" else f">{total % 10},{total // 10}"
-            lines.append(f"{PLACES[shift]}{PLACES[place]}:{top}*{factor}+{carry}={total}{check}{tail}")
+            check = f"{factor}*{top}+{carry}={total}"
+            lines.append(_written(place, f"{top}*{factor}+{carry}", total, check, effort, mark, shift))
             carry = total // 10
         partials.append(left * factor * 10**shift)
-        lines.append(f"{PLACES[shift]}={placed(partials[-1])}")
+        if mark:
+            lines.append(f"{mark}={placed(partials[-1])}")
     return lines if len(partials) == 1 else [*lines, *_add(partials, effort)]
 
 

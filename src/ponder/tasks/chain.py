@@ -2,9 +2,11 @@
 
 A program is statements like `a=3+4;b=a*2;c=b-a?c`. The thinking evaluates them in order. Its style follows the effort:
 
-    low     b=7*2=14                 substituted and computed
-    medium  b=a*2=7*2=14             statement copied, substituted, computed
-    high    b=a*2=7*2=14~2*7=14      and checked by another computation; a failed check writes the line again
+    low     b=7*2:b14                substituted and computed
+    medium  b=a*2=7*2:b14            statement copied, substituted, computed
+    high    b=a*2=7*2:b14~2*7=14     and checked by another computation; a failed check writes the line again
+
+A value is written right behind its name, `b14`, so that looking a variable up is one step of attention.
 
 Values stay in 0 to 99 instead of a modulus, so each line is ordinary arithmetic and guessing the answer is worth about
 2 %. Variables are looked up from the line before (near) and from anywhere earlier (far) equally often.
@@ -121,13 +123,13 @@ class Chain:
         left, right = values.get(s.left, s.left), values.get(s.right, s.right)
         true = apply(s.op, int(left), int(right))
         value = rng.randint(0, HIGHEST_VALUE) if rng.random() < self.noise else max(0, min(HIGHEST_VALUE, true))
-        substituted = f"{left}{s.op}{right}={value}"
+        substituted = f"{left}{s.op}{right}"
         copied = (
             substituted
             if effort == "low" or (str(left), str(right)) == (s.left, s.right)
             else f"{s.left}{s.op}{s.right}={substituted}"
         )
-        line = f"{s.name}={copied}"
+        line = f"{s.name}={copied}:{s.name}{value}"
         if effort != "high":
             return value, line, True
         check, expected = _check(s.op, int(left), int(right), value)
@@ -228,17 +230,18 @@ def _distance(program: list[Statement], at: int) -> int:
     return at - min(used) if used else 0
 
 
+_TERM = r"(\d{1,2})([-+*])(\d{1,2})"
 _LINE = re.compile(
-    r"([a-z])=(?:([a-z]|\d{1,2})([-+*])([a-z]|\d{1,2})=)?(\d{1,2})([-+*])(\d{1,2})=(\d{1,2})(?:~(\d{1,2})([-+*])(\d{1,2})=(\d{1,2}))?"
+    rf"([a-z])=(?:([a-z]|\d{{1,2}})([-+*])([a-z]|\d{{1,2}})=)?{_TERM}:([a-z])(\d{{1,2}})(?:~{_TERM}=(\d{{1,2}}))?"
 )
 
 
 def _label(line: str, statements: dict[str, Statement], said: dict[str, int], true: dict[str, int]) -> Step:
     match = _LINE.fullmatch(line)
-    if match is None or match[1] not in statements:
+    if match is None or match[1] not in statements or match[8] != match[1]:
         return Step(line, False, None, "not a line of this program")
     s = statements[match[1]]
-    left, right, value = int(match[5]), int(match[7]), int(match[8])
+    left, right, value = int(match[5]), int(match[7]), int(match[9])
     reason = ""
     wanted = [said.get(o) if o.isalpha() else int(o) for o in (s.left, s.right)]
     if match[2] and (match[2], match[3], match[4]) != (s.left, s.op, s.right):
@@ -247,7 +250,7 @@ def _label(line: str, statements: dict[str, Statement], said: dict[str, int], tr
         reason = f"substitutes {left}{match[6]}{right} in {s}"
     elif apply(s.op, left, right) != value:
         reason = f"{left}{s.op}{right} is {apply(s.op, left, right)}"
-    elif match[9] and apply(match[10], int(match[9]), int(match[11])) != int(match[12]):
-        reason = f"the check {match[9]}{match[10]}{match[11]} is {apply(match[10], int(match[9]), int(match[11]))}"
+    elif match[10] and (check := apply(match[11], int(match[10]), int(match[12]))) != int(match[13]):
+        reason = f"the check {match[10]}{match[11]}{match[12]} is {check}"
     said[s.name] = value
     return Step(line, not reason, value == true[s.name] or None, reason)

@@ -4,7 +4,8 @@ A document is a list of pieces `(text, trainable)`: what is random (operands, pr
 learned. Kinds of document:
 
     facts       12+7=19;30-4=26;…                  all sums, differences and products within 0 to 99
-    copy        k,7,31|k,7,31                      carrying text over
+    copy        k7m|k7m and k,7,31|k,7,31          carrying text over
+    recall      a7k31c9?k31a7                      what was written right behind a name
     compare     12?19:<;7?7:=;40?3:>               order of numbers
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
@@ -62,9 +63,22 @@ def facts(rng: random.Random) -> Pieces:
 
 
 def copy(rng: random.Random) -> Pieces:
+    """Letters and numbers, side by side (at most two digits together, so that tokens stay apart) or with commas."""
     words = [rng.choice([str(rng.randint(0, HIGHEST)), chr(rng.randint(97, 122))]) for _ in range(rng.randint(2, 14))]
-    text = ",".join(words)
+    if rng.random() < 0.5:
+        text = ",".join(words)
+    else:
+        text = "".join(w if w.isalpha() else chr(rng.randint(97, 122)) + w for w in words)
     return [(f"{text}|", False), (f"{text}\n", True)]
+
+
+def recall(rng: random.Random) -> Pieces:
+    names = rng.sample("abcdefghijklmnopqrstuvwxyz", rng.randint(2, 9))
+    values = {name: rng.randint(0, HIGHEST) for name in names}
+    pieces: Pieces = [("".join(f"{n}{v}" for n, v in values.items()) + "?", False)]
+    for name in rng.sample(names, len(names)):
+        pieces += [(name, False), (str(values[name]), True)]
+    return pieces
 
 
 def compare(rng: random.Random) -> Pieces:
@@ -115,6 +129,7 @@ def arithmetic(rng: random.Random) -> Pieces:
 KINDS: dict[str, Callable[[random.Random], Pieces]] = {
     "facts": facts,
     "copy": copy,
+    "recall": recall,
     "compare": compare,
     "left": left,
     "chain": chain,

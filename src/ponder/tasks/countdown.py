@@ -157,7 +157,7 @@ class Countdown:
         lines: list[str] = []
         for _ in range(limit):
             steps = self._attempt(numbers, target, rng)
-            lines.append(_line(steps))
+            lines.append(_line(steps, problem.reference["numbers"]))
             if steps[-1].rest == (target,):
                 return Demonstration(problem, f"<think>{chr(10).join(lines)}!</think>{restate(steps)}", effort)
         return Demonstration(problem, f"<think>{chr(10).join(lines)}\n</think>{ABSTAIN}", effort)
@@ -179,8 +179,16 @@ class Countdown:
 _MOVE = re.compile(r"(\d{1,2})([-+*])(\d{1,2})=(\d{1,2})(?::([\d,]*))?")
 
 
-def _line(steps: list[Move]) -> str:
-    return ";".join(f"{m}:{','.join(map(str, m.rest))}" if len(m.rest) > 2 else str(m) for m in steps)
+def _line(steps: list[Move], given: Iterable[int]) -> str:
+    """The attempt in one line; while more than two numbers are left they are listed, the new one last."""
+    left = list(given)
+    parts: list[str] = []
+    for move in steps:
+        left.remove(move.left)
+        left.remove(move.right)
+        left.append(move.value)
+        parts.append(f"{move}:{','.join(map(str, left))}" if len(left) > 2 else str(move))
+    return ";".join(parts)
 
 
 def restate(steps: list[Move]) -> str:
@@ -234,6 +242,7 @@ def _fault(match: re.Match[str], numbers: Numbers) -> str:
         if operand not in pool:
             return f"{operand} is not left to use"
         pool.remove(operand)
-    if match[5] is not None and match[5] != ",".join(map(str, _play(numbers, left, right, value))):
-        return f"what is left is {','.join(map(str, _play(numbers, left, right, value)))}"
+    left_over = _play(numbers, left, right, value)
+    if match[5] is not None and sorted(int(n) for n in match[5].split(",") if n) != list(left_over):
+        return f"what is left is {','.join(map(str, left_over))}"
     return ""
