@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ponder.models import KV, Transformer
+from ponder.models.extend import prefill
 from ponder.models.transformer import Block, project
 
 
@@ -58,8 +59,8 @@ class TorchStepper:
     @torch.inference_mode()
     def prefill(self, tokens_BT: Tensor, rows_B: Tensor, starts_B: Tensor, lengths_B: Tensor) -> None:
         """See `Stepper.prefill`."""
-        arguments = (x.to(self.device) for x in (rows_B, starts_B, lengths_B))
-        self.model.extend(tokens_BT.to(self.device), self.kv, *arguments)
+        rows_B, starts_B, lengths_B = (x.to(self.device) for x in (rows_B, starts_B, lengths_B))
+        prefill(self.model, tokens_BT.to(self.device), self.kv, rows_B, starts_B, lengths_B)
 
     @torch.inference_mode()
     def decode_step(self, tokens_B: Tensor, rows_B: Tensor, positions_B: Tensor) -> Tensor:

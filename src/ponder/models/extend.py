@@ -25,6 +25,24 @@ def extend(
     model: Transformer, tokens_BT: Tensor, kv: KV, rows_B: Tensor, starts_B: Tensor, lengths_B: Tensor
 ) -> Tensor:
     """See `Transformer.extend`."""
+    return model.norm(_run(model, tokens_BT, kv, rows_B, starts_B, lengths_B, keys_only=False))
+
+
+@torch.no_grad()
+def prefill(model: Transformer, tokens_BT: Tensor, kv: KV, rows_B: Tensor, starts_B: Tensor, lengths_B: Tensor) -> None:
+    """`extend` for its keys and values alone: the last layer's attention and feed-forward are left out."""
+    _run(model, tokens_BT, kv, rows_B, starts_B, lengths_B, keys_only=True)
+
+
+def _run(
+    model: Transformer,
+    tokens_BT: Tensor,
+    kv: KV,
+    rows_B: Tensor,
+    starts_B: Tensor,
+    lengths_B: Tensor,
+    keys_only: bool,
+) -> Tensor:
     B, T = tokens_BT.shape
     device = tokens_BT.device
     reach = int((starts_B + lengths_B).max())
@@ -41,10 +59,12 @@ def extend(
         q, k, v = block.heads(x_BTD, cos, sin)
         kv.k[layer][place[0], :, place[1]] = k[valid_BT].to(kv.k.dtype)
         kv.v[layer][place[0], :, place[1]] = v[valid_BT].to(kv.v.dtype)
+        if keys_only and layer == model.config.layers - 1:
+            break
         keys, values = kv.k[layer, :, :, :reach], kv.v[layer, :, :, :reach]
         x_BTD = x_BTD + block.write(look_up(q, keys[rows_B], values[rows_B], bias))
         x_BTD = x_BTD + block.mlp(x_BTD)
-    return model.norm(x_BTD)
+    return x_BTD
 
 
 def look_up(q_BTNH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, bias_BTS: Tensor) -> Tensor:
