@@ -14,8 +14,8 @@ import torch
 from ponder import models
 from ponder.models.config import ModelConfig
 from ponder.models.transformer import Transformer
-from ponder.training.batch import micro_batches, pack
 from ponder.training.batch import build as build_batch
+from ponder.training.batch import micro_batches, pack
 from ponder.training.examples import POLICY, Example, example, weigh
 from ponder.training.logprobs import learned_logprobs
 from ponder.training.objective import PRESETS, Objective, imitation, loss
@@ -30,7 +30,10 @@ TRL_CASES: dict[str, tuple[Objective, dict[str, Any]]] = {
     "grpo": (Objective(**PRESETS["grpo"]), {"loss_type": "grpo"}),  # type: ignore[arg-type]
     "grpo-k3": (Objective(**PRESETS["grpo"], kl_coef=0.04), {"loss_type": "grpo", "beta": 0.04}),  # type: ignore[arg-type]
     "dapo": (Objective(**PRESETS["dapo"]), {"loss_type": "dapo", "epsilon_high": 0.28}),  # type: ignore[arg-type]
-    "bnpo": (Objective(aggregation="token-mean"), {"loss_type": "bnpo"}),  # one micro-batch: its token mean is the global one
+    "bnpo": (
+        Objective(aggregation="token-mean"),
+        {"loss_type": "bnpo"},
+    ),  # one micro-batch: its token mean is the global one
     "dr_grpo": (Objective(**PRESETS["dr_grpo"]), {"loss_type": "dr_grpo"}),  # type: ignore[arg-type]
     "gspo": (
         Objective(**PRESETS["gspo"]),  # type: ignore[arg-type]
@@ -62,7 +65,9 @@ def trl_loss(data: dict[str, torch.Tensor], **changes: Any) -> tuple[float, torc
         "aux_loss_enabled": False, "current_gradient_accumulation_steps": 1, "max_completion_length": C, **changes,
     }  # fmt: skip
     same = lambda x, *_, **__: x  # noqa: E731
-    accelerator = SimpleNamespace(reduce=same, gather=same, gather_for_metrics=same, num_processes=1, sync_gradients=True)
+    accelerator = SimpleNamespace(
+        reduce=same, gather=same, gather_for_metrics=same, num_processes=1, sync_gradients=True
+    )
     stub = SimpleNamespace(
         **settings,
         accelerator=accelerator,
@@ -89,7 +94,9 @@ def our_loss(objective: Objective, data: dict[str, torch.Tensor], row_tokens: in
     for b in range(B):
         n = int(data["mask"][b].nonzero().max()) + 1
         streams = [np.concatenate([[0], data[k][b, :n].numpy()]).astype(np.float32) for k in ("old", "ref")]
-        ids = np.array([0, *range(b * C, b * C + n)], dtype=np.int32)  # a token's id says where its log-probability stands
+        ids = np.array(
+            [0, *range(b * C, b * C + n)], dtype=np.int32
+        )  # a token's id says where its log-probability stands
         trainable = np.array([False, *data["mask"][b, :n].bool().tolist()])
         examples.append(Example(ids, trainable, POLICY, 1.0, float(data["advantage"][b]), streams[0], streams[1]))
     total = torch.zeros(())
@@ -115,14 +122,19 @@ def test_grpo_losses_equal_trl(name: str, row_tokens: int | None) -> None:
 
 def test_sft_loss_and_gradient_equal_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    model = Transformer(ModelConfig(vocab_size=50, width=32, layers=2, heads=4, kv_heads=2, hidden=48, context=64), seed=3)
+    model = Transformer(
+        ModelConfig(vocab_size=50, width=32, layers=2, heads=4, kv_heads=2, hidden=48, context=64), seed=3
+    )
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(3 if p.ndim == 2 else 1)
     models.save(model, tmp_path, dtype=torch.float32)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     rng = np.random.default_rng(0)
-    pairs = [(rng.integers(0, 50, a).tolist(), rng.integers(0, 50, b).tolist()) for a, b in [(3, 9), (12, 2), (5, 5), (1, 14)]]
+    pairs = [
+        (rng.integers(0, 50, a).tolist(), rng.integers(0, 50, b).tolist())
+        for a, b in [(3, 9), (12, 2), (5, 5), (1, 14)]
+    ]
     longest = max(len(p) + len(c) for p, c in pairs)
     ids, labels = torch.zeros(4, longest).long(), torch.full((4, longest), -100)
     for i, (prompt, completion) in enumerate(pairs):
@@ -139,4 +151,6 @@ def test_sft_loss_and_gradient_equal_transformers(tmp_path: Path) -> None:
             value.backward()
             total += value.item()
         assert total == pytest.approx(wanted.item(), abs=1e-5)
-        torch.testing.assert_close(model.embed.weight.grad, theirs.get_input_embeddings().weight.grad, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            model.embed.weight.grad, theirs.get_input_embeddings().weight.grad, atol=1e-5, rtol=1e-4
+        )
