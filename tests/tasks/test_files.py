@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ponder import tasks
 from ponder.errors import ConfigError, DataError
 from ponder.tasks.columns import reference_of
 from ponder.tasks.files import FileTask
@@ -296,8 +297,28 @@ def test_wrong_requests(tmp_path: Path) -> None:
         FileTask(path, template="Answer in \\boxed{}.")
     one = write(tmp_path / "one.jsonl", ROWS[:1])
     other = "dev" if FileTask(one, split="test").problems("test")[0].split == "test" else "test"
-    with pytest.raises(DataError, match=f"none of its 1 rows falls into the {other} split.*with split='{other}'"):
+    with pytest.raises(
+        DataError, match=f"none of its 1 rows falls into the {other} split.*: split='{other}', or .*one.jsonl#{other}"
+    ):
         FileTask(one).problems(other)
+
+
+def test_the_path_may_declare_the_split(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", ROWS[:7])
+    task = tasks.get(f"file:{path}#dev")
+    assert task.problems("dev") == FileTask(path, split="dev").problems("dev")
+    assert len(task.problems("dev")) == 7
+    with pytest.raises(ConfigError, match="dev split by its ending, but split is 'test'"):
+        FileTask(f"{path}#dev", split="test")
+    odd = write(tmp_path / "b.jsonl", ROWS[:3]).rename(tmp_path / "b.jsonl#test")
+    with pytest.raises(DataError, match="unknown kind of file"):
+        FileTask(odd).problems("test")
+
+
+def test_options_of_a_file_task_are_checked(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", ROWS[:7])
+    with pytest.raises(ConfigError, match="did you mean 'columns'"):
+        tasks.get(f"file:{path}", colums={"reference": "answer"})
 
 
 def test_all_rows_broken_is_an_error_even_when_skipping(tmp_path: Path) -> None:

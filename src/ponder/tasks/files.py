@@ -41,11 +41,12 @@ class FileTask:
     """A task over one file of rows.
 
     `columns` maps question (or messages), reference, completion, id and tags to column names; what is left out is
-    guessed from the usual names. `split` declares the whole file to be one split: then only that split exists, and
-    repeated questions are kept, each under its own id. Otherwise rows are divided 80/10/10 by hash and repeats are
-    dropped, so that none sits on two sides. `template` wraps a question, `{question}` standing for it. `broken` "skip"
-    passes over rows that can not be used and says how many. `convert` rewrites a raw row before its columns are read;
-    None leaves it out. `read` is how rows are got from `path`. Raises `DataError` naming `path:line`.
+    guessed from the usual names. `split` (or an ending of `path`, `a.jsonl#test`) declares the whole file to be one
+    split: then only that split exists, and repeated questions are kept, each under its own id. Otherwise rows are
+    divided 80/10/10 by hash and repeats are dropped, so that none sits on two sides. `template` wraps a question,
+    `{question}` standing for it. `broken` "skip" passes over rows that can not be used and says how many. `convert`
+    rewrites a raw row before its columns are read; None leaves it out. `read` is how rows are got from `path`. Raises
+    `DataError` naming `path:line`.
     """
 
     def __init__(
@@ -62,8 +63,7 @@ class FileTask:
         read: Callable[[str | Path], Iterable[Row | DataError]] = read_rows,
         note: Callable[[str], None] | None = None,
     ) -> None:
-        if split is not None and split not in SPLITS:
-            raise unknown("split", split, SPLITS)
+        path, split = _declared(str(path), split)
         if broken not in ("error", "skip"):
             raise unknown("way to treat broken rows", broken, ("error", "skip"))
         if "{question}" not in template:
@@ -92,7 +92,7 @@ class FileTask:
         if not chosen:
             raise DataError(
                 f"{self.path}: none of its {self.reading.rows} rows falls into the {split} split; "
-                f"use more rows, or declare the whole file with split='{split}'"
+                f"use more rows, or declare the whole file: split='{split}', or {self.path}#{split}"
             )
         return chosen
 
@@ -159,6 +159,18 @@ class FileTask:
                 f"{self.path}: no completion to imitate; name the column with columns={{'completion': '…'}}"
             )
         return Demonstration(problem, text, effort)
+
+
+def _declared(path: str, split: Split | None) -> tuple[str, Split | None]:
+    """The file and the split it is declared to be, by `split` or by an ending of the path."""
+    if split is not None and split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    for name in SPLITS:
+        if path.endswith(f"#{name}") and not Path(path).exists():
+            if split not in (None, name):
+                raise ConfigError(f"{path}: declared to be the {name} split by its ending, but split is '{split}'")
+            return path.removesuffix(f"#{name}"), name
+    return path, split
 
 
 def checked_limit(limit: int | None) -> int | None:
