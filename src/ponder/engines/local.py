@@ -165,6 +165,7 @@ class LocalEngine:
         try:
             self._loop.step()
         except BaseException as error:
+            self._loop.stepper.kv.release()  # it may hold NaN, and 0 · NaN would reach whoever comes next
             for ticket in self._loop.reset():
                 ticket.call.error = (
                     f"generation was broken off by another call's failure ({type(error).__name__}: {error})"

@@ -104,7 +104,7 @@ def invert(probs_BV: Tensor, uniform_B: Tensor) -> Tensor:
     tokens_B1 = torch.searchsorted(cumulative_BV, uniform_B[:, None] * total_B1, right=True)
     # u · total can round up to the total itself: then the last token that has any share
     last_B1 = torch.searchsorted(cumulative_BV, total_B1, right=False)
-    return torch.minimum(tokens_B1, last_B1)[:, 0]
+    return torch.minimum(tokens_B1, last_B1)[:, 0].clamp_(max=probs_BV.shape[1] - 1)  # the clamp is for NaN
 
 
 def cut(probs_BV: Tensor, top_k_B: Tensor, top_p_B: Tensor, min_p_B: Tensor) -> Tensor:
