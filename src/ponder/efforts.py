@@ -56,6 +56,9 @@ def read(folder: str | Path) -> dict[str, Level]:
 
 def write(folder: str | Path, levels: Levels) -> None:
     """Put the table into a model folder."""
-    plain = {name: Level(max_tokens=v.max_tokens, think_budget=v.think_budget, answer_reserve=v.answer_reserve) for name, v in levels.items()}
+    plain = {
+        name: Level(max_tokens=v.max_tokens, think_budget=v.think_budget, answer_reserve=v.answer_reserve)
+        for name, v in levels.items()
+    }
     path = Path(folder) / FILE
     path.write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=2) + b"\n")
