@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ponder import search
+from ponder import efforts, search
 from ponder.errors import ConfigError
 from ponder.search.vote import classes, elect
 from ponder.types import (
@@ -143,6 +144,17 @@ def test_prompt_longer_than_the_context() -> None:
     engine = Teller(["1"])
     search.solve("x" * 99, engine, "sample")
     assert engine.asked[0].sampling.max_tokens == 1
+
+
+def test_the_models_table_says_how_long_an_effort_thinks(tmp_path: Path) -> None:
+    efforts.write(tmp_path, {"low": efforts.Level(max_tokens=30, think_budget=10, answer_reserve=5)})
+    engine = Teller(["1"], path=str(tmp_path))
+    for effort, wanted in (("low", None), ("high", None), ("low", 7), (None, None)):
+        search.solve(HARD, engine, "sample", effort=effort, max_tokens=wanted)
+    assert [(r.sampling.max_tokens, r.sampling.think_budget) for r in engine.asked] == [
+        (30, 10), (95, None), (7, None), (95, None),
+    ]  # fmt: skip
+    assert engine.asked[0].sampling.answer_reserve == 5
 
 
 def test_grader_names_the_class() -> None:

@@ -89,10 +89,12 @@ def _threads() -> dict[str, Any]:
 def _bf16() -> dict[str, Any]:
     import torch
 
+    from ponder.engines.local import fast_dtype
+
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported()
     else:
-        native = bool(torch.cpu._is_avx512_bf16_supported())
+        native = fast_dtype(torch.device("cpu")) is torch.bfloat16
     return _check("bf16", True, "fast" if native else "emulated: fp32 may be faster here (--dtype fp32)", fast=native)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ponder import efforts
 from ponder.errors import ConfigError, unknown
 from ponder.search.vote import answers_of, classes, elect
 from ponder.types import (
@@ -82,7 +83,8 @@ def solve(
 ) -> Solution:
     """Answer `problem` (a text is read as one user message; the miniature's own language where the engine is one).
 
-    `n` None is the strategy's own number (vote: 16). `max_tokens` None is what the context leaves, at most 2048.
+    `n` None is the strategy's own number (vote: 16). `max_tokens` None is what the model's table says of the effort, or
+    else what the context leaves, at most 2048.
     `on_event` sees every token as it is decoded. Raises ConfigError: unknown strategy, impossible values, a prompt
     that leaves no room.
     """
@@ -94,9 +96,7 @@ def solve(
         raise ConfigError(f"n = {count}: strategy '{strategy}' draws {'1 or more' if flat.votes else 'exactly 1'}")
     engine = _loaded(engine) if isinstance(engine, str) else engine
     asked = as_problem(problem, engine) if isinstance(problem, str) else problem
-    sampling = Sampling(
-        temperature=0.0 if flat.greedy else temperature, max_tokens=_room(engine, asked, effort, max_tokens)
-    )
+    sampling = _sampling(engine, asked, effort, 0.0 if flat.greedy else temperature, max_tokens)
     before = engine.ledger
     completions = _draw(engine, asked, effort, sampling, count, seed, on_event)
     grader = grader_of(asked)
@@ -150,14 +150,19 @@ def _loaded(spec: str) -> Engine:
     return engines.load(spec)
 
 
-def _room(engine: Engine, problem: Problem, effort: Effort | None, wanted: int | None) -> int:
+def _sampling(
+    engine: Engine, problem: Problem, effort: Effort | None, temperature: float, wanted: int | None
+) -> Sampling:
     used = len(engine.encode(problem.messages, effort))
     room = engine.context - used
     if room < 1:
         raise ConfigError(f"the prompt has {used} tokens and {engine.name} reads {engine.context}: nothing is left")
     if wanted is not None and wanted < 1:
         raise ConfigError(f"max_tokens = {wanted}: at least 1")
-    return min(room, MOST_TOKENS if wanted is None else wanted)
+    level = efforts.read(engine.path).get(effort) if engine.path is not None and effort is not None else None
+    if wanted is not None or level is None:
+        return Sampling(temperature=temperature, max_tokens=min(room, wanted or MOST_TOKENS))
+    return replace(level.sampling(temperature), max_tokens=min(room, level.max_tokens))
 
 
 def _draw(
