@@ -137,6 +137,10 @@ def test_rows_to_imitate(
         ('task = "chain"\nshortset = 3', "did you mean 'shortest'?"),
         ('task = "chain"\nshortest = 9\nlongest = 3', "chain: lengths 9 to 3"),
         ("weight = 1.0", "names either task or file"),
+        ('task = "chain"\nweight = "heavy"', "data.weight 'heavy' is not allowed"),
+        ('task = "chain"\nlimit = 0', "data.limit 0 is not allowed: expected int from 1"),
+        ('task = "chain"\nlimit = "all"', "data.limit 'all' is not allowed"),
+        ('task = "chain"\nefforts = ["hihg"]', "data.efforts ['hihg'] is not allowed"),
         ('task = "chain"\nweight = -1.0', "data weights must be at least 0"),
     ],
 )
@@ -144,6 +148,14 @@ def test_data_entries(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, small: Path, entry: str, message: str
 ) -> None:
     assert message in refused(capsys, *sft(tmp_path, small, entry))
+
+
+def test_a_corrected_line_is_not_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, small: Path) -> None:
+    """A run that failed before its first step leaves nothing that stands in the way."""
+    (tmp_path / "rows.jsonl").write_text(ROW)
+    assert "no such file" in refused(capsys, *sft(tmp_path, small, 'file = "rwos.jsonl"'))
+    assert cli.main([*map(str, sft(tmp_path, small, f'file = "{tmp_path}/rows.jsonl"')), "--quiet"]) == 0
+    assert "other settings" in refused(capsys, *sft(tmp_path, small, 'task = "chain"'))
 
 
 # models and checkpoints

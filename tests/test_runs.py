@@ -95,13 +95,22 @@ def test_damage_in_the_middle_is_named(tmp_path: Path) -> None:
 
 
 def test_resume_demands_the_same_settings(tmp_path: Path) -> None:
-    opened(tmp_path / "run").close()
+    with opened(tmp_path / "run") as run:
+        run.log({"step": 1})
     changed = {"seed": 3, "optim": {"lr": 0.2}}
     with pytest.raises(RunError, match=r"other settings \(optim\.lr was 0\.1, now 0\.2\)"):
         Run.open(tmp_path / "run", "grpo", changed)
     Run.open(tmp_path / "run", "grpo", changed, may_change=["optim.lr"]).close()
     with pytest.raises(RunError, match="is a run of 'grpo', not 'sft'"):
         Run.open(tmp_path / "run", "sft", changed)
+
+
+def test_a_run_that_did_nothing_refuses_nothing(tmp_path: Path) -> None:
+    opened(tmp_path / "run").close()
+    changed = {"seed": 3, "optim": {"lr": 0.2}}
+    with Run.open(tmp_path / "run", "sft", changed) as run:
+        assert run.record["config"] == changed
+        assert runs.read_record(tmp_path / "run") == run.record
 
 
 def test_resume_true_needs_a_run_and_false_moves_it_aside(tmp_path: Path) -> None:

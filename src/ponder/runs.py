@@ -86,7 +86,7 @@ class Run:
             folder.rename(_free_name(folder))
             os.close(lock)
             return cls.open(folder, command, config, resume=False)
-        if earlier is not None:
+        if earlier is not None and _worked(folder):
             _refuse_other(folder, earlier, command, plain, may_change)
         sweep(folder)
         started = earlier["started"] if earlier else _now()
@@ -205,6 +205,11 @@ def _refuse_foreign(folder: Path) -> None:
         foreign = [entry.name for entry in folder.iterdir() if entry.name != LOCK and not entry.name.startswith(TEMP)]
         if foreign:
             raise RunError(f"{folder}: not empty and not a ponder run (holds '{min(foreign)}'); choose another --out")
+
+
+def _worked(folder: Path) -> bool:
+    """Whether the run there got further than its settings; one that failed before is no reason to refuse a corrected try."""
+    return any(entry.name not in (LOCK, CONFIG) and not entry.name.startswith(TEMP) for entry in folder.iterdir())
 
 
 def _refuse_other(

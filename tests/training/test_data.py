@@ -118,7 +118,7 @@ def test_parquet_rows(tmp_path: Path) -> None:
 
 BROKEN = {
     "not json": ("{", "x.jsonl:2: not valid JSON"),
-    "not an object": ("[1]", "x.jsonl:2: a row must be an object, got list"),
+    "not an object": ("[1]", "x.jsonl:2: expected an object with named columns, found a list"),
     "missing": ('{"prompt": "a", "answer": "b"}', "x.jsonl:2: no text in 'completion'; the row has answer, prompt"),
     "empty": ('{"prompt": "a", "completion": " "}', "x.jsonl:2: the completion is empty"),
     "user last": (

@@ -9,12 +9,14 @@ weights). No torch here. Not covered: remote data sets, shuffling files larger t
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ponder.errors import ConfigError, DataError
+from ponder.tasks.rows import Row, read_rows
 from ponder.text.tokenizer import Tokenizer
 from ponder.training.examples import Example, from_demonstration, from_messages, from_pieces
 from ponder.types import EFFORTS, Message, Problem
@@ -155,30 +157,40 @@ class TaskPart:
 
 
 class FilePart:
-    """Rows of a JSONL or parquet file: prompt and completion columns, or messages ending with the assistant's."""
+    """Rows of a file: prompt and completion columns, or messages ending with the assistant's. All are checked at once."""
 
     def __init__(self, entry: Mapping[str, Any], seed: int) -> None:
         self.path = Path(str(entry["file"]))
         self.columns = {k: str(entry.get(k, k)) for k in ("prompt", "completion", "effort")}
-        self.rows = list(read_rows(self.path))
-        if entry.get("limit"):
-            self.rows = self.rows[: int(entry["limit"])]
+        rows = itertools.islice(read_rows(self.path), entry.get("limit"))
+        self.rows = [usable(row, self.columns) for row in rows]
         if not self.rows:
             raise DataError(f"{self.path}: no rows")
         self.shuffled = Shuffled(len(self.rows), (str(self.path), seed))
 
     def make(self, count: int, tokenizer: Tokenizer) -> tuple[Example, str]:
-        line, row = self.rows[self.shuffled[count]]
-        where = f"{self.path}:{line}"
-        messages, completion = conversation(row, self.columns, where)
-        effort = row.get(self.columns["effort"])
-        return from_messages(messages, completion, tokenizer, effort if effort in EFFORTS else None), where
+        row = self.rows[self.shuffled[count]]
+        messages, completion = conversation(row.data, self.columns, row.where)
+        effort = row.data.get(self.columns["effort"])
+        return from_messages(messages, completion, tokenizer, effort if effort in EFFORTS else None), row.where
 
 
 def _part(entry: Mapping[str, Any], seed: int) -> TaskPart | FilePart:
     if ("task" in entry) == ("file" in entry):
         raise ConfigError(f"a data entry names either task or file, got {dict(entry)}")
+    check_entry(entry)
     return TaskPart(entry, seed) if "task" in entry else FilePart(entry, seed)
+
+
+def check_entry(entry: Mapping[str, Any]) -> None:
+    """ConfigError for a weight, limit or effort that can not be used; the task or file checks the rest."""
+    weight, limit, efforts = entry.get("weight", 1.0), entry.get("limit"), entry.get("efforts", EFFORTS)
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise ConfigError(f"data.weight {weight!r} is not allowed: expected a number from 0")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ConfigError(f"data.limit {limit!r} is not allowed: expected int from 1")
+    if not isinstance(efforts, list | tuple) or not efforts or not {*map(str, efforts)} <= {*EFFORTS}:
+        raise ConfigError(f"data.efforts {efforts!r} is not allowed: expected a list taken from {', '.join(EFFORTS)}")
 
 
 class Shuffled:
@@ -196,34 +208,12 @@ class Shuffled:
         return self._order[at]
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of a JSONL or parquet file; DataError with path:line for a broken row."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
-    if path.suffix == ".parquet":
-        try:
-            import pyarrow.parquet as parquet
-        except ImportError:
-            raise DataError(f"{path}: reading parquet needs pyarrow; install ponder[parquet]") from None
-        try:
-            table = parquet.read_table(path)
-        except Exception as error:  # noqa: BLE001 - pyarrow has many kinds
-            raise DataError(f"{path}: not a readable parquet file ({error})") from None
-        yield from enumerate(table.to_pylist(), 1)
-        return
-    import json
-
-    with path.open(encoding="utf-8") as file:
-        for line, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                row = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{line}: not valid JSON ({error.msg})") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{line}: a row must be an object, got {type(row).__name__}")
-            yield line, row
+def usable(item: Row | DataError, columns: Mapping[str, str]) -> Row:
+    """The row itself; DataError naming its line when it is broken or holds nothing to learn."""
+    if isinstance(item, DataError):
+        raise item
+    conversation(item.data, columns, item.where)
+    return item
 
 
 def conversation(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> tuple[list[Message], str]:
