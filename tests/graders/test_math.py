@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -229,3 +230,26 @@ def test_several_references() -> None:
     grader = MathGrader(several=True)
     assert grader.check(["1", "2"], "\\boxed{2}").correct
     assert grader.check(["1", "2"], "\\boxed{3}").outcome == "wrong"
+
+
+HEAVY = [
+    "(\\frac{10^{900}}{7^{900}}x+\\frac{3^{900}}{11^{900}}y+z)^{40}",
+    "(1+\\sqrt2+\\sqrt3+\\sqrt5+\\sqrt7)^{60}",
+    "((x+1)^{60})^{60}",
+    "+".join(f"{k}!" for k in range(3900, 3990)),
+    "\\binom{4000}{2000}" * 20,
+    "\\frac{1}{x+1}" * 40 + "+" + "\\frac{1}{y+1}" * 40,
+    "\\sqrt{" * 25 + "x" + "}" * 25,
+    "-" * 1_500 + "1",
+    "2^" * 500 + "2",
+    "5" + "!" * 500,
+    "\\{" + ",".join(f"\\sin {k}" for k in range(60)) + "\\}",
+]
+
+
+@pytest.mark.parametrize("text", HEAVY, ids=lambda t: t[:20])
+def test_work_is_bounded_before_it_is_done(text: str) -> None:
+    started = time.process_time()
+    assert equal(text, "\\frac{x+1}{y}", FAST) is not True
+    assert equal(text, text) is True
+    assert time.process_time() - started < 1.0

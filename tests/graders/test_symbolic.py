@@ -67,3 +67,12 @@ def test_memory_of_answers_is_bounded_and_keeps_no_timeouts(monkeypatch: pytest.
     started = time.monotonic()
     assert equal("\\sin^2 11 + \\cos^2 11", "2") is False
     assert time.monotonic() - started < 0.2
+
+
+def test_one_deadline_covers_all_parts_of_an_answer() -> None:
+    slow = "\\{" + ",".join(f"9^{{9^{{9\\sin({k}\\pi/2)}}}}" for k in range(1, 41, 4)) + "\\}"
+    started = time.monotonic()
+    verdict = compare(slow, slow.replace("sin", "cos"), Policy(deadline=0.3))
+    assert verdict.truth is None
+    assert "deadline" in verdict.reason
+    assert time.monotonic() - started < 6  # a hundred pairs, each of which would use up the deadline

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ponder.graders import extract, symbolic
+from ponder.graders import extract, normal, symbolic
 from ponder.graders.extract import Rule
 from ponder.graders.values import DEFAULT, Policy, Truth, Value, plain, read, same
 from ponder.types import Completion, Grade, Problem
@@ -72,11 +72,15 @@ def _value(match: re.Match[str]) -> tuple[int, int]:
 
 def _compare_values(left: Value, right: Value, policy: Policy) -> Verdict:
     asked: list[symbolic.Answer] = []
+    normal.fresh_work()
 
     def decide(x: Value, y: Value) -> Truth:
         if x.node is None or y.node is None or not policy.symbolic:
             return None
-        answer = symbolic.decide(x.node, y.node, policy.deadline)
+        left = policy.deadline - sum(a.seconds for a in asked)  # one deadline for all parts of an answer
+        if left <= 0:
+            return None
+        answer = symbolic.decide(x.node, y.node, left)
         asked.append(answer)
         return answer.truth
 
@@ -86,6 +90,8 @@ def _compare_values(left: Value, right: Value, policy: Policy) -> Verdict:
         return Verdict(None, "", f"limit: {type(error).__name__}")
     if truth is None:
         reason = next((a.reason for a in asked if a.truth is None), "not decided without symbolic work")
+        if sum(a.seconds for a in asked) >= policy.deadline:
+            reason = f"deadline of {policy.deadline:g} s"
         return Verdict(None, "symbolic" if asked else "", reason)
     return Verdict(truth, "symbolic" if asked else "normal")
 

@@ -10,6 +10,7 @@ Every growth (powers, digits, terms) is bounded before it happens. Opaque atoms 
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -23,6 +24,7 @@ MAX_BITS = 40_000
 MAX_TERMS = 300
 MAX_PRODUCT = 4_000
 MAX_EXPAND = 64
+MAX_WORK = 40_000
 MAX_FACTORIAL = 4_000
 _TRIAL = 10_000
 ONE = Fraction(1)
@@ -54,8 +56,18 @@ class Form:
         return _text(self.top) + ("" if self.bottom == _UNIT else "/" + _text(self.bottom))
 
 
+class _Work(threading.local):
+    left = MAX_WORK
+
+
 _UNIT: Poly = {(): ONE}
+_work = _Work()
 _PRIMES: list[int] = []
+
+
+def fresh_work() -> None:
+    """Allow this thread another answer's worth of term products."""
+    _work.left = MAX_WORK
 
 
 def constant(value: Fraction | int) -> Form:
@@ -137,7 +149,8 @@ def _multiply(a: Poly, b: Poly) -> Poly:
         return a
     if a == _UNIT:
         return b
-    if len(a) * len(b) > MAX_PRODUCT:
+    _work.left -= len(a) * len(b) * (1 + _bits(a) // 400 + _bits(b) // 400)
+    if len(a) * len(b) > MAX_PRODUCT or _work.left < 0:
         raise Limit("too many terms")
     out: Poly = {}
     for m1, c1 in a.items():
@@ -151,6 +164,12 @@ def _multiply(a: Poly, b: Poly) -> Poly:
     if len(out) > MAX_TERMS:
         raise Limit("too many terms")
     return out
+
+
+def _bits(poly: Poly) -> int:
+    """The size of one coefficient, as a sample of all."""
+    coefficient = next(iter(poly.values()), ONE)
+    return coefficient.numerator.bit_length() + coefficient.denominator.bit_length()
 
 
 def _bounded(value: Fraction) -> Fraction:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ponder.graders.syntax import Node
 from ponder.sandbox.pool import WorkerPool
@@ -22,10 +22,11 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`truth` None when undecided, with the reason."""
+    """`truth` None when undecided, with the reason; `seconds` of a worker's time it took."""
 
     truth: bool | None
     reason: str = ""
+    seconds: float = 0.0
 
 
 def decide(a: Node, b: Node, deadline: float) -> Answer:
@@ -35,14 +36,18 @@ def decide(a: Node, b: Node, deadline: float) -> Answer:
         if key in _answers:
             _answers.move_to_end(key)
             return _answers[key]
+    return _ask(key, deadline)
+
+
+def _ask(key: tuple[Node, Node], deadline: float) -> Answer:
     outcome = _pool.call(*key, deadline=deadline)
     if outcome.status == "timeout":
-        return Answer(None, outcome.reason)
+        return Answer(None, outcome.reason, max(outcome.seconds, deadline))
     if outcome.status != "done":
-        return Answer(None, outcome.reason or outcome.status)
-    answer = Answer(outcome.value[0], outcome.value[1])
+        return Answer(None, outcome.reason or outcome.status, outcome.seconds)
+    answer = Answer(outcome.value[0], outcome.value[1])  # without its seconds: told again, it costs none
     with _lock:
         _answers[key] = answer
         while len(_answers) > REMEMBERED:
             _answers.popitem(last=False)
-    return answer
+    return replace(answer, seconds=outcome.seconds)

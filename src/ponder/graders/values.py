@@ -82,6 +82,7 @@ def _read(text: str, drop_percent: bool) -> Value | str:
         if below:
             number = Fraction(int(top or plain_top) * (-1 if simple.group(1) else 1), below)
             return Value("expr", form=normal.constant(number), node=("num", number), number=number)
+    normal.fresh_work()
     try:
         return _Builder(drop_percent).value(parse(text))
     except NotMath as error:

@@ -37,7 +37,7 @@ _pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a request: "done" with a value, "failed" (the function raised), "timeout", "lost" (worker died)."""
+    """What became of a request: "done" with a value, "failed" (it raised), "timeout", or "lost" (the worker died)."""
 
     status: Status
     value: Any = None
@@ -45,11 +45,11 @@ class Outcome:
     seconds: float = 0.0
 
 
-class _Dead(Exception):
+class _DeadError(Exception):
     pass
 
 
-class _Late(Exception):
+class _LateError(Exception):
     pass
 
 
@@ -75,15 +75,15 @@ class WorkerPool:
         with self._slots:
             try:
                 worker = self._take()
-            except (_Dead, _Late, OSError) as error:
+            except (_DeadError, _LateError, OSError) as error:
                 return Outcome("lost", reason=f"the worker could not start: {error}")
             started = time.monotonic()
             try:
                 outcome = worker.run(arguments, deadline)
-            except _Late:
+            except _LateError:
                 worker.kill()
                 return Outcome("timeout", reason=f"deadline of {deadline:g} s", seconds=time.monotonic() - started)
-            except (_Dead, OSError, ValueError):
+            except (_DeadError, OSError, ValueError):
                 worker.kill()
                 return Outcome("lost", reason="the worker died (memory limit?)", seconds=time.monotonic() - started)
             except BaseException:
@@ -146,7 +146,7 @@ class _Worker:
     def _receive(self, wall: float, cpu: float | None = None) -> Any:
         size = HEADER.unpack(self._read(HEADER.size, wall, cpu))[0]
         if size > MAX_REPLY:
-            raise _Dead
+            raise _DeadError
         return json.loads(self._read(size, wall, cpu))
 
     def _read(self, size: int, wall: float, cpu: float | None) -> bytes:
@@ -159,11 +159,11 @@ class _Worker:
             if cpu is not None:
                 left = min(left, max(cpu - self._cpu(), 0.0))
             if left <= 0:
-                raise _Late
+                raise _LateError
             if poll.poll(min(max(left, 0.01), 0.5) * 1000):
                 part = os.read(descriptor, size - len(data))
                 if not part:
-                    raise _Dead
+                    raise _DeadError
                 data += part
         return data
 
