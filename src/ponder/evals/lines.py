@@ -1,6 +1,6 @@
 """How honest a base model is: the share of its own lines that are right, under greedy decoding.
 
-A base model continues plain text, `problem|work|answer`, so it is asked that way, without a conversation. Every line of
+A base model continues plain text, `<|medium|>problem|work|answer`, so it is asked that way, without a conversation. Every line of
 its work gets the task's exact label: right given the problem and what the model itself wrote before. This is stricter
 than reading a given text (an error's consequences are the model's own) and is what a reasoning model needs of its base.
 """
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ponder.intervals import Interval, wilson
-from ponder.types import Engine, Problem, Request, Sampling
+from ponder.tasks.corpus import prompt
+from ponder.types import Effort, Engine, Problem, Request, Sampling
 
 TASKS = ("chain", "countdown", "arithmetic")
 
@@ -34,9 +35,11 @@ class Honesty:
         return wilson(self.right, max(1, self.lines))
 
 
-def honesty(engine: Any, task: Any, problems: Sequence[Problem], max_tokens: int = 400) -> Honesty:
+def honesty(
+    engine: Any, task: Any, problems: Sequence[Problem], effort: Effort = "medium", max_tokens: int = 400
+) -> Honesty:
     """Let the base model work on `problems` greedily and label every line it writes."""
-    texts = continue_text(engine, [f"{p.text}|" for p in problems], max_tokens)
+    texts = continue_text(engine, [prompt(p, effort) for p in problems], max_tokens)
     labels = [
         s for p, text in zip(problems, texts, strict=True) for s in task.steps(p, text.split("|")[0].rstrip("\n"))
     ]

@@ -10,8 +10,9 @@ learned. Kinds of document:
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
 
-Worked problems are plain text, `problem|work|answer`, without roles, think tags or effort: those come with the cold
-start, so that a base model knows the material and not yet the form. Document `i` is a pure function of (mixture, seed, i).
+Worked problems are plain text behind the tag of their style, `<|low|>problem|work|answer`, without roles or think tags:
+those come with the cold start, so that a base model knows the material and not yet the form. Document `i` is a pure
+function of (mixture, seed, i).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ponder.tasks.arithmetic import Arithmetic
 from ponder.tasks.chain import Chain
 from ponder.tasks.countdown import Countdown, moves
 from ponder.tasks.expression import apply
-from ponder.types import EFFORTS, Problem
+from ponder.types import EFFORTS, Effort, Problem
 
 Pieces = list[tuple[str, bool]]
 HIGHEST = 99
@@ -109,9 +110,14 @@ def _worked(task: Any, rng: random.Random) -> Pieces:
     problem: Problem | None = None
     while problem is None or problem.split != "train":
         problem = task.make(rng)
-    text = task.demonstrate(problem, rng.choice(EFFORTS), rng).text
-    work, answer = text.removeprefix("<think>").split("</think>")
-    return [(f"{problem.text}|", False), (f"{work}|{answer}\n", True)]
+    effort = rng.choice(EFFORTS)
+    work, answer = task.demonstrate(problem, effort, rng).text.removeprefix("<think>").split("</think>")
+    return [(prompt(problem, effort), False), (f"{work}|{answer}\n", True)]
+
+
+def prompt(problem: Problem, effort: Effort) -> str:
+    """How a worked document begins: `<|low|>3,7,12>33|`."""
+    return f"<|{effort}|>{problem.text}|"
 
 
 def chain(rng: random.Random) -> Pieces:
