@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from eval_fakes import CoinEngine, Doubling
 
@@ -13,6 +14,7 @@ from ponder import tasks
 from ponder.errors import ConfigError, RunError
 from ponder.evals import quickstart, quickstart_report, report
 from ponder.evals.cli import ReportConfig, render
+from ponder.evals.measure import prepare
 from ponder.evals.quickstart import QuickstartConfig
 from ponder.files import read_rows
 
@@ -180,6 +182,19 @@ def test_wrong_input_is_said_before_any_work(stages: Stages, tmp_path: Path) -> 
         quickstart.run(bad)
     assert not (tmp_path / "run").exists()
     assert stages.trained == []
+
+
+@pytest.mark.parametrize("preset", quickstart.PRESETS)
+def test_every_preset_names_settings_that_exist(preset: str, tmp_path: Path) -> None:
+    made = QuickstartConfig(preset=preset, out=str(tmp_path / "run"), seed=5)
+    recipe = quickstart.read_recipe(made)
+    assert recipe.planted
+    settings = {stage: quickstart.stage_settings(stage, made, recipe) for stage in quickstart.STAGES}
+    assert settings["grpo"].model == str(tmp_path / "run/sft/model")
+    for wanted in recipe.measures:
+        part = prepare(msgspec.structs.replace(wanted, problems=3), 5)
+        assert set(wanted.efforts) <= set(wanted.levels)
+        assert all(problem.split == "test" for problem in part.problems)
 
 
 @pytest.mark.parametrize("table", ["sft", "grpo"])

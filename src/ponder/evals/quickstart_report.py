@@ -138,18 +138,27 @@ def terminal(path: Path) -> str:
 
 
 def _text_table(found: Mapping[str, Any]) -> str:
-    top, attempts = found["headline"], found["headline"]["attempts"]
+    top = found["headline"]
     largest = max(int(key[4:-3]) for key in top if key.startswith("pass") and key.endswith("_rl"))
     keys = ["pass1", *([f"cons{largest}", f"pass{largest}"] if largest > 1 else []), "greedy"]
-    rows = [["", *[key.replace("pass", "pass@").replace("cons", "cons@") for key in keys]]]
-    for name, label in LABELS.items():
-        rows.append([label, *[_text_cell(top, f"{key}_{name}") for key in keys]])
-    for name, key in (("after SFT", "effort_sft"), ("after GRPO", "effort")):
-        levels = [f"{level} {percent(v['accuracy'])} at {v['tokens']:.0f} tokens" for level, v in top[key].items()]
-        rows.append([f"effort, {name}", *levels])
-    widths = [max(len(row[i]) if i < len(row) else 0 for row in rows) for i in range(max(map(len, rows)))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in rows]
-    return "\n".join([*lines, f"95 % intervals over {top['problems']} problems, {attempts} attempts each"])
+    rows = [[top["task"], *[key.replace("pass", "pass@").replace("cons", "cons@") for key in keys]]]
+    rows += [[label, *[_text_cell(top, f"{key}_{name}") for key in keys]] for name, label in LABELS.items()]
+    levels = list(top["effort"])
+    efforts = [[f"{top['effort_task']}, pass@1 by effort", *levels]]
+    for label, key in ((LABELS["sft"], "effort_sft"), (LABELS["rl"], "effort")):
+        efforts.append([label, *[_text_effort(top[key][level]) for level in levels]])
+    note = f"95 % intervals over {top['problems']} held-out problems, {top['attempts']} attempts at each"
+    return "\n".join([*_aligned(rows), note, "", *_aligned(efforts)])
+
+
+def _text_effort(row: Mapping[str, Any]) -> str:
+    low, high = row["interval"]
+    return f"{percent(row['accuracy'])} ({100 * low:.0f}-{100 * high:.0f}) {row['tokens']:.0f} tokens"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _text_cell(top: Mapping[str, Any], key: str) -> str:
