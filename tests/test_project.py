@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ponder import cli
+from ponder.cli.parse import parse
 
 BASE = {"torch", "numpy", "safetensors", "tokenizers", "msgspec", "tyro", "rich", "matplotlib"}
 
@@ -63,3 +67,26 @@ def test_links_of_the_documents_lead_somewhere(root: Path) -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.relative_to(root)} links to {target}"
+
+
+def command_lines(root: Path) -> list[str]:
+    """Every `ponder …` line in the code blocks of the README and the documentation."""
+    lines: list[str] = []
+    for page in [root / "README.md", *sorted((root / "docs").rglob("*.md"))]:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            lines += [line.split(" # ")[0].removeprefix(".venv/bin/") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("ponder ")]
+
+
+def test_commands_of_the_documents_are_understood(root: Path, tmp_path: Path) -> None:
+    """Each one parses as a command line of today; none is run."""
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("")
+    lines = command_lines(root)
+    assert len(lines) >= 8
+    for line in lines:
+        words = [word for word in shlex.split(line)[1:] if word not in cli.SWITCHES]
+        own = [str(recipe) if word.endswith(".toml") and not (root / word).exists() else word for word in words]
+        name, command, rest = cli.find(own)
+        assert command is not None, line
+        parse(name, command, rest)
