@@ -228,8 +228,9 @@ def test_help_is_quick() -> None:
     assert best < 1.0, "0.3 s on an idle machine; the bound leaves room for a busy one"
 
 
-def test_reader_that_goes_away_is_no_error() -> None:
-    script = "from ponder.cli import main; raise SystemExit(main(['--help']))"
+@pytest.mark.parametrize("arguments", [["--help"], ["solve", "--help"]])
+def test_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
+    script = f"from ponder.cli import main; raise SystemExit(main({arguments}))"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _interrupted(command, given)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError as error:
+        return _reader_gone() if {"-h", "--help"} & set(given) else _fail(f"a pipe broke: {error}", 1)
     except Exception as error:  # noqa: BLE001 (the last boundary: one line for the user, a traceback on request)
         from ponder.errors import PonderError
 
@@ -102,7 +104,13 @@ def _emit(text: str) -> int:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _reader_gone()
+    return 0
+
+
+def _reader_gone() -> int:
+    """Send the rest of standard output nowhere, so that the interpreter does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
