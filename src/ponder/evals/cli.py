@@ -27,7 +27,7 @@ from ponder.runs import METRICS, Run, read_record
 from ponder.types import Effort, Ledger
 
 Count = Annotated[int, Meta(ge=1)]
-GROWS = ("attempts", "limit", "regrade", "resume", "out")
+GROWS = ("attempts", "limit", "regrade", "resume", "out", "rows")
 
 
 class EvalConfig(Config):
@@ -46,6 +46,8 @@ class EvalConfig(Config):
     seed: int = 0
     out: str = ""
     regrade: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    rows: Count | None = None
     resume: bool | None = None
 
 
@@ -80,11 +82,9 @@ def settings_of(config: EvalConfig) -> Measure:
 
 def run(config: EvalConfig) -> dict[str, Any]:
     """Measure a model on a task; returns pass@1 with its interval, counts and what it cost."""
-    from ponder import engines
-
     settings = settings_of(config)
     part = measure.prepare(settings, config.seed)
-    engine = engines.load(config.model)
+    engine = measure.open_engine(config.model, config.device, config.rows)
     identity = measure.weights_identity(engine.name, engine.path)
     folder = config.out or f"runs/eval-{slug(config.task)}-{slug(config.model)}"
     with Run.open(folder, "eval", configs.to_dict(config), config.resume, GROWS) as opened:

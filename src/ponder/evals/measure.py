@@ -20,6 +20,8 @@ from ponder.progress import Progress
 from ponder.types import EFFORTS, Effort, Engine, Ledger, Problem, Sampling, Task
 
 Count = Annotated[int, Meta(ge=1)]
+KV_BYTES = 1 << 30
+DEFAULT_ROWS = 64
 
 
 class Measure(Config):
@@ -119,6 +121,26 @@ def recall(name: str, label: str, part: Part, store: AttemptStore, identity: str
     rows = [stored(part.task, plan, store, identity) for plan in part.plans]
     sampled, greedy = rows[0], rows[1] if len(rows) > 1 else []
     return None if sampled is None or greedy is None else ModelRows(name, label, sampled, greedy)
+
+
+def open_engine(spec: str, device: str = "auto", rows: int | None = None) -> Engine:
+    """The engine for a measurement. `rows` None takes as many at once as fit `KV_BYTES`: small models gain most.
+
+    Finished completions are not kept for later prefixes, since nothing continues them.
+    """
+    from ponder import engines
+    from ponder.training.loop import pick_device
+
+    place = str(pick_device(device))
+    engine = engines.load(spec, device=place, rows=rows or DEFAULT_ROWS)
+    shape: Any = getattr(engine, "config", None)
+    if rows is not None or shape is None:
+        return engine
+    per_row = 4 * shape.layers * shape.kv_heads * shape.head_width * min(shape.context, 1024)
+    fitting = max(16, min(256, KV_BYTES // per_row))
+    return (
+        engine if fitting == DEFAULT_ROWS else engines.load(spec, device=place, rows=fitting, cache_completions=False)
+    )
 
 
 def weights_identity(name: str, folder: str | Path | None) -> str:

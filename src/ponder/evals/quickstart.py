@@ -147,9 +147,7 @@ def _train(stage: str, settings: Any) -> dict[str, Any]:
 
 
 def _engine(folder: Path) -> Any:
-    from ponder import engines
-
-    return engines.load(str(folder))
+    return measure.open_engine(str(folder))
 
 
 def keep_model(source: Path, target: Path) -> None:

@@ -92,10 +92,10 @@ def evaluate(
     wanted = plan.draws()
     settings = settings_of(plan)
     keys = [key(task.name, d.problem.id, d.number, model, d.effort, settings[d.effort]) for d in wanted]
-    stored = [row for k in keys if (row := store.get(k)) is not None]
+    found = [row for k in keys if (row := store.get(k)) is not None]
     missing = [d for d, k in zip(wanted, keys, strict=True) if store.get(k) is None]
     recorder = Recorder(task, store, missing, model, settings, bar)
-    recorder.start(stored)
+    recorder.start(found)
     before = engine.ledger
     if missing:
         try:
