@@ -5,7 +5,9 @@ learned. Kinds of document:
 
     facts       12+7=19;30-4=26;…                  all sums, differences and products within 0 to 99
     copy        k7m|k7m and k,7,31|k,7,31          carrying text over
-    recall      a7k31c9?k31a7                      what was written right behind a name
+    recall      a7k31c9?k31a7                      what was written right behind a name,
+                y=16-f;k=2+y?k=2+y;                a statement by its name,
+                a7k31c9?k-a=31-7;                  the values of an expression's names
     compare     12?19:<;7?7:=;40?3:>               order of numbers
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
@@ -74,12 +76,32 @@ def copy(rng: random.Random) -> Pieces:
 
 
 def recall(rng: random.Random) -> Pieces:
+    """Three drills: values by name, statements by name, values put into expressions."""
     names = rng.sample("abcdefghijklmnopqrstuvwxyz", rng.randint(2, 9))
     values = {name: rng.randint(0, HIGHEST) for name in names}
-    pieces: Pieces = [("".join(f"{n}{v}" for n, v in values.items()) + "?", False)]
-    for name in rng.sample(names, len(names)):
-        pieces += [(name, False), (str(values[name]), True)]
+    asked = rng.sample(names, len(names))
+    kind = rng.random()
+    if kind < 0.2:
+        pieces: Pieces = [("".join(f"{n}{v}" for n, v in values.items()) + "?", False)]
+        for name in asked:
+            pieces += [(name, False), (str(values[name]), True)]
+        return pieces
+    if kind < 0.6:
+        right_sides = {n: f"{_operand(names, rng)}{rng.choice('+-*')}{_operand(names, rng)}" for n in names}
+        pieces = [(";".join(f"{n}={r}" for n, r in right_sides.items()) + "?", False)]
+        for name in asked:
+            pieces += [(f"{name}=", False), (f"{right_sides[name]};", True)]
+        return pieces
+    pieces = [("".join(f"{n}{v}" for n, v in values.items()) + "?", False)]
+    for _ in range(6):
+        left, op, right = _operand(names, rng), rng.choice("+-*"), _operand(names, rng)
+        shown = f"{values.get(left, left)}{op}{values.get(right, right)}"
+        pieces += [(f"{left}{op}{right}=", False), (f"{shown};", True)]
     return pieces
+
+
+def _operand(names: list[str], rng: random.Random) -> str:
+    return rng.choice(names) if rng.random() < 0.7 else str(rng.randint(1, 30))
 
 
 def compare(rng: random.Random) -> Pieces:
