@@ -158,6 +158,68 @@ def test_a_corrected_line_is_not_refused(capsys: pytest.CaptureFixture[str], tmp
     assert "other settings" in refused(capsys, *sft(tmp_path, small, 'task = "chain"'))
 
 
+# sampling
+
+
+def grpo(tmp_path: Path, small: Path, entry: str, flags: str) -> list[str | Path]:
+    recipe = tmp_path / "grpo.toml"
+    recipe.write_text(f"[[data]]\n{entry}\n")
+    fixed = ["--problems-per-step", "2", "--group-size", "2", "--eval-every", "0", "--threads", "1", "--steps", "1"]
+    arguments = ["train", "grpo", recipe, "--model", small / "model", "--out", tmp_path / "run", *fixed]
+    return [*arguments, *flags.split()]
+
+
+@pytest.mark.parametrize(
+    ("entry", "flags", "message"),
+    [
+        ('task = "chain"', "--group-size 1", "--group-size 1 is not allowed: expected int from 2"),
+        ('task = "chain"', "--temperature -1", "--temperature -1.0 is not allowed: expected number above 0"),
+        ('task = "chain"', "--preset gropo", "known presets are grpo, dr_grpo"),
+        ('task = "chain"', "--levels.none.max-tokens 5000", "do not fit the model's context of 192"),
+        ('task = "chain"\nshortest = 20\nlongest = 26', "", "do not fit the model's context of 192"),
+        ('file = "rows.jsonl"', "", "data entries name a task here"),
+        ('task = "file:{tmp}/empty.jsonl"', "", "empty.jsonl: holds no rows"),
+        ('task = "file:{tmp}/broken.jsonl#train"', "", "broken.jsonl:2: column 'question' is empty"),
+        ('task = "file:{tmp}/nowhere.jsonl"', "", "nowhere.jsonl: no such file"),
+    ],
+)
+def test_problems_to_sample(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, small: Path, entry: str, flags: str, message: str
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "broken.jsonl").write_text('{"question": "1+1", "answer": 2}\n{"question": "", "answer": 2}\n')
+    assert message in refused(capsys, *grpo(tmp_path, small, entry.replace("{tmp}", str(tmp_path)), flags))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("eval countdwon", "unknown task 'countdwon'; did you mean 'countdown'?"),
+        ("eval countdown --limit 0", "--limit 0 is not allowed: expected int from 1"),
+        ("eval countdown --temperature -1", "--temperature -1.0 is not allowed"),
+        ("eval countdown --efforts hihg", "--efforts hihg is not allowed"),
+        ("eval countdown --model scripted:nowhere", "nowhere: the script can not be read"),
+        ("eval countdown --model no/such/model", "no/such/model"),
+        ("eval file:nowhere.jsonl", "nowhere.jsonl: no such file"),
+        ("eval", "ponder eval needs TASK"),
+        ("solve 1+1 --strategy votte", "unknown strategy 'votte'; did you mean 'vote'?"),
+        ("solve 1+1 --n 0", "--n 0 is not allowed"),
+        ("solve 1+1 --temperature -1", "--temperature -1.0 is not allowed"),
+        ("solve 1 + 1", "put quotes around a text with spaces"),
+        ("grade nowhere.jsonl", "nowhere.jsonl"),
+        ("evla countdown", "unknown command 'evla'; did you mean 'eval'?"),
+    ],
+)
+def test_other_commands(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, small: Path, arguments: str, message: str
+) -> None:
+    words = arguments.split()
+    if words[0] in ("eval", "solve") and "--model" not in words:
+        words += ["--model", str(small / "model")]
+    out = ["--out", tmp_path / "run"] if words[0] == "eval" else []
+    assert message in refused(capsys, *words, *out)
+
+
 # models and checkpoints
 
 

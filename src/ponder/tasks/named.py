@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ponder.errors import DataError
+from ponder.progress import Progress
 from ponder.tasks.base import SPLITS
 from ponder.tasks.benchmarks import DESIGNS, Design, Source
 from ponder.tasks.files import FileTask, checked_limit, grader_of, ordered
@@ -127,7 +129,9 @@ def _inside(path: Path, source: Source) -> Path:
 def _public_rows(source: Source, path: str | Path) -> Iterator[Row | DataError]:
     """Rows of a public data set: its parquet files, fetched once into the usual cache."""
     hub: Any = importlib.import_module("huggingface_hub")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are ours to report
     for part in source.parts:
+        Progress().note(f"looking up {part} of the public data set {source.public}")
         try:
             file = hub.hf_hub_download(source.public, part, repo_type="dataset", revision=PUBLIC_REVISION)
         except Exception as error:  # noqa: BLE001 - the library raises its own, requests' and OSError alike
