@@ -36,7 +36,7 @@ class DoctorConfig(Config):
 
 def run(config: DoctorConfig) -> dict[str, Any]:
     """Every check; `ok` is False when one failed."""
-    checks = [_python(), *_packages(), _threads(), _bf16(), _accelerator(), _compiler(), _disk(), agreement(config)]
+    checks = [_python(), *_packages(), _threads(), _bf16(), _accelerator(), _kernel(), _disk(), agreement(config)]
     result = {"ok": all(check["ok"] for check in checks), "checks": checks}
     if config.out is not None:
         from ponder.files import encode, write_atomic
@@ -106,9 +106,17 @@ def _accelerator() -> dict[str, Any]:
     return _check("accelerator", True, "none: everything runs on the CPU")
 
 
-def _compiler() -> dict[str, Any]:
-    found = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
-    return _check("compiler", True, found or "none: the pure torch paths are used")
+def _kernel() -> dict[str, Any]:
+    """The native kernel is compiled here and now when it has not been yet."""
+    from ponder.engines.native.build import BuildError, build
+
+    if os.environ.get("PONDER_NATIVE", "1") == "0":
+        return _check("native kernel", True, "switched off by PONDER_NATIVE=0: pure torch decodes, only slower")
+    try:
+        build()
+    except (BuildError, OSError) as error:
+        return _check("native kernel", True, f"none ({error}): pure torch decodes, only slower")
+    return _check("native kernel", True, "compiled")
 
 
 def _disk() -> dict[str, Any]:
