@@ -190,6 +190,7 @@ def test_damaged_weights_are_one_clear_line_and_do_not_stay() -> None:
     kept = weight.detach().clone()
     with torch.no_grad():
         weight.fill_(float("nan"))
+    e.refresh()
     with pytest.raises(WorkError, match="not finite"):
         e.generate(mixed_requests(3))
     with torch.no_grad():

@@ -21,7 +21,7 @@ from torch import Tensor
 from ponder.engines import LocalEngine
 from ponder.engines.native import BuildError, NativeStepper, build, library, supports
 from ponder.engines.stepper import Stepper, TorchStepper
-from ponder.errors import WorkError
+from ponder.errors import ConfigError, WorkError
 from ponder.models import KV, ModelConfig, Transformer
 from ponder.models.cast import for_sampling
 
@@ -344,17 +344,32 @@ def test_code_for_any_machine_computes_the_same(fresh: Path, monkeypatch: pytest
 # ---- inside the engine ----
 
 
-@pytest.fixture(params=["native", "torch"])
-def engine(request: pytest.FixtureRequest) -> LocalEngine:
-    """The contract's tests run on this."""
+@pytest.fixture
+def engine() -> LocalEngine:
+    """The contract's tests, which otherwise run on the kernel where there is one, run here on torch."""
     config = ModelConfig(TOKENIZER.vocab_size, width=32, layers=2, heads=4, kv_heads=2, hidden=48, context=200)
     model = Transformer(config, seed=0)
     with torch.no_grad():
         generator = torch.Generator().manual_seed(0)
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    kind = NativeStepper if request.param == "native" else TorchStepper
-    return LocalEngine(model, TOKENIZER, dtype=torch.float32, rows=8, stepper=kind)
+    return LocalEngine(model, TOKENIZER, dtype=torch.float32, rows=8, stepper="torch")
+
+
+def test_the_engine_takes_the_kernel_where_it_can() -> None:
+    assert isinstance(LocalEngine(make())._loop.stepper, NativeStepper)
+    assert isinstance(LocalEngine(make(), stepper="native")._loop.stepper, NativeStepper)
+    assert isinstance(LocalEngine(make(), stepper="torch")._loop.stepper, TorchStepper)
+    assert isinstance(LocalEngine(make(), dtype=torch.float64)._loop.stepper, TorchStepper)
+    with pytest.raises(ConfigError, match="did you mean 'native'"):
+        LocalEngine(make(), stepper="nativ")  # type: ignore[arg-type]
+
+
+def test_without_it_the_engine_takes_torch_unless_told_not_to(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PONDER_NATIVE", "0")
+    assert isinstance(LocalEngine(make())._loop.stepper, TorchStepper)
+    with pytest.raises(ConfigError, match="C compiler"):
+        LocalEngine(make(), stepper="native")
 
 
 def test_the_engine_writes_the_same_with_either() -> None:

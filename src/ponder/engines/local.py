@@ -2,9 +2,10 @@
 
 Design: all calls, from any thread, share one `Loop`; whichever caller has nothing to do drives the next step for everybody,
 so requests of separate calls run in one batch without a thread of the engine's own. Sampling reads a copy of the weights in
-the sampling precision (`models.cast`); `refresh` renews it after training. In fp32, tokens do not depend on the batch a
-request runs in. In bf16 the arithmetic of a row can depend on the number of rows (the matrix library picks its kernels by
-shape), so a draw may differ where two tokens' shares meet within that rounding; seeds and log-probabilities stay exact.
+the sampling precision (`models.cast`); `refresh` renews it after training. In fp32, and in bf16 with the native kernel
+(`engines.native`), tokens do not depend on the batch a request runs in. In bf16 without it the arithmetic of a row can
+depend on the number of rows (the matrix library picks its kernels by shape), so a draw may differ where two tokens' shares
+meet within that rounding; seeds and log-probabilities stay exact.
 Not covered: several devices, quantised weights, LoRA.
 """
 
@@ -19,8 +20,8 @@ import torch
 
 from ponder.engines.check import check_ids, check_request
 from ponder.engines.loop import Loop
+from ponder.engines.native import Choice, make_stepper
 from ponder.engines.scoring import score
-from ponder.engines.stepper import Stepper, TorchStepper
 from ponder.engines.ticket import Call, Ticket
 from ponder.engines.write import opens
 from ponder.errors import ConfigError, WorkError
@@ -37,7 +38,8 @@ class LocalEngine:
 
     `rows` sequences run at once; `cache_tokens` is the prefix tree's capacity (default: 256 MiB worth; 0: prompts are
     shared only within one admission); `cache_completions` keeps finished completions in it too, so that what continues
-    them is not computed again. `dtype` None means bf16 where the device is fast at it, else fp32.
+    them is not computed again. `dtype` None means bf16 where the device is fast at it, else fp32. `stepper` "auto" decodes
+    with the native kernel where there is one, "torch" without it.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class LocalEngine:
         name: str = "local",
         cache_tokens: int | None = None,
         cache_completions: bool = True,
-        stepper: Callable[[Transformer, KV], Stepper] | None = None,
+        stepper: Choice = "auto",
     ) -> None:
         if rows < 1:
             raise ConfigError(f"engine.rows is {rows}; it must be at least 1")
@@ -70,8 +72,8 @@ class LocalEngine:
         kv = KV(model.config, rows=1, dtype=self.dtype, device=self.device)
         if cache_tokens is None:
             cache_tokens = CACHE_BYTES // kv.bytes_per_token
-        make = stepper or TorchStepper
-        self._loop = Loop(make(self._model, kv), model.config, tokenizer, rows, cache_tokens, cache_completions)
+        steps = make_stepper(stepper, self._model, kv)
+        self._loop = Loop(steps, model.config, tokenizer, rows, cache_tokens, cache_completions)
         self._turn = threading.Condition()
         self._driving = False
         self._live: dict[str, list[Ticket]] = {}
