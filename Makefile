@@ -50,6 +50,7 @@ $(VENV)/bin/python:
 $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 	@if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then $(PIP) torch; fi
 	$(PIP) -e .
+	@$(BIN)/python -c "from ponder.engines.native import library; library()"  # compiled now, not in the first run
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
