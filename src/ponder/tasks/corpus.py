@@ -12,9 +12,9 @@ learned. Kinds of document:
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
 
-Worked problems are plain text behind the tag of their style, `<|low|>problem|work|answer`, without roles or think tags:
-those come with the cold start, so that a base model knows the material and not yet the form. Document `i` is a pure
-function of (mixture, seed, i).
+Worked problems are conversations with the effort of their style, `<|user|>problem<|low|><|assistant|><think>work</think>
+answer`: a base model of this size needs to have met the tokens that the cold start is going to use. Document `i` is a
+pure function of (mixture, seed, i).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ponder.tasks.arithmetic import Arithmetic
 from ponder.tasks.chain import Chain
 from ponder.tasks.countdown import Countdown, moves
 from ponder.tasks.expression import apply
-from ponder.types import EFFORTS, Effort, Problem
+from ponder.types import EFFORTS, Problem
 
 Pieces = list[tuple[str, bool]]
 HIGHEST = 99
@@ -133,13 +133,8 @@ def _worked(task: Any, rng: random.Random) -> Pieces:
     while problem is None or problem.split != "train":
         problem = task.make(rng)
     effort = rng.choice(EFFORTS)
-    work, answer = task.demonstrate(problem, effort, rng).text.removeprefix("<think>").split("</think>")
-    return [(prompt(problem, effort), False), (f"{work}|{answer}\n", True)]
-
-
-def prompt(problem: Problem, effort: Effort) -> str:
-    """How a worked document begins: `<|low|>3,7,12>33|`."""
-    return f"<|{effort}|>{problem.text}|"
+    text = task.demonstrate(problem, effort, rng).text
+    return [(f"<|user|>{problem.text}<|{effort}|><|assistant|>", False), (text, True)]
 
 
 def chain(rng: random.Random) -> Pieces:
