@@ -106,3 +106,14 @@ def test_evaluating_the_model_by_itself(finished: Path, capsys: pytest.CaptureFi
     result = json.loads(capsys.readouterr().out)
     assert {"pass_at_1", "interval", "problems", "attempts", "ledger"} <= set(result)
     assert result["ledger"]["decoded"] > 0
+
+
+def test_evaluation_obeys_the_limits_the_model_was_trained_under(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = finished.parent / "limits"
+    line = ["eval", "chain", "--model", str(finished / "model"), "--limit", "2", "--attempts", "1", "--out", str(out)]
+    assert main([*line, "--efforts", "low", "high"]) == 0
+    rows = read_rows(out / "attempts.jsonl")
+    assert all(len(row["tokens"]) <= {"low": 24, "high": 32}[row["effort"]] for row in rows)
+    assert {row["sampling"].split(",")[-2] for row in rows if row["effort"] == "low"} == {"answer_reserve=4"}

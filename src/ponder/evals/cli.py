@@ -15,7 +15,9 @@ import msgspec
 from msgspec import Meta
 
 from ponder import config as configs
+from ponder import efforts
 from ponder.config import Config
+from ponder.efforts import Level
 from ponder.errors import RunError
 from ponder.evals import measure, quickstart_report, report, report_data, report_figures
 from ponder.evals.attempts import FILE, AttemptStore
@@ -24,14 +26,18 @@ from ponder.evals.quickstart_report import FINISHED, REPORT
 from ponder.evals.report import percent
 from ponder.files import encode, read_rows, write_atomic
 from ponder.runs import METRICS, Run, read_record
-from ponder.types import Effort, Ledger
+from ponder.types import EFFORTS, Effort, Ledger
 
 Count = Annotated[int, Meta(ge=1)]
+DEFAULT_TOKENS = 256
 GROWS = ("attempts", "limit", "regrade", "resume", "out", "rows")
 
 
 class EvalConfig(Config):
-    """`ponder eval TASK`: `limit` held-out problems, each tried `attempts` times at each effort."""
+    """`ponder eval TASK`: `limit` held-out problems, each tried `attempts` times at each effort.
+
+    Without `max_tokens` and `levels` the model's own table of effort limits holds, and 256 tokens where it has none.
+    """
 
     task: str = ""
     model: str = "mini"
@@ -42,7 +48,8 @@ class EvalConfig(Config):
     greedy: bool = True
     temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    max_tokens: Count = 256
+    max_tokens: Count | None = None
+    levels: dict[Effort, Level] = {}
     seed: int = 0
     out: str = ""
     regrade: bool = False
@@ -76,15 +83,27 @@ def settings_of(config: EvalConfig) -> Measure:
         greedy=config.greedy,
         temperature=config.temperature,
         top_p=config.top_p,
-        max_tokens=config.max_tokens,
+        max_tokens=config.max_tokens or DEFAULT_TOKENS,
+        levels=config.levels,
     )
+
+
+def resolved(config: EvalConfig, folder: str | None) -> EvalConfig:
+    """`config` with the effort limits of the model in `folder`, unless it sets its own."""
+    if config.max_tokens is not None or config.levels or folder is None:
+        return config
+    table = efforts.read(folder)
+    return msgspec.structs.replace(config, levels={effort: table[effort] for effort in EFFORTS if effort in table})
 
 
 def run(config: EvalConfig) -> dict[str, Any]:
     """Measure a model on a task; returns pass@1 with its interval, counts and what it cost."""
-    settings = settings_of(config)
-    part = measure.prepare(settings, config.seed)
+    measure.prepare(
+        settings_of(config), config.seed
+    )  # what is wrong with the settings is said before a model is loaded
     engine = measure.open_engine(config.model, config.device, config.rows)
+    config = resolved(config, engine.path)
+    part = measure.prepare(settings_of(config), config.seed)
     identity = measure.weights_identity(engine.name, engine.path)
     folder = config.out or f"runs/eval-{slug(config.task)}-{slug(config.model)}"
     with Run.open(folder, "eval", configs.to_dict(config), config.resume, GROWS) as opened:

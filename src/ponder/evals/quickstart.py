@@ -19,7 +19,9 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from ponder import config as configs
+from ponder import efforts
 from ponder.config import Config
+from ponder.efforts import Level
 from ponder.errors import ConfigError, unknown
 from ponder.evals import measure, quickstart_report
 from ponder.evals.attempts import FILE, AttemptStore
@@ -28,7 +30,7 @@ from ponder.files import staged
 from ponder.progress import Progress
 from ponder.registry import locate
 from ponder.runs import Run
-from ponder.types import EFFORTS
+from ponder.types import EFFORTS, Effort
 
 STAGES = {"sft": "cold start (SFT)", "grpo": "reinforcement learning (GRPO)"}
 SETTINGS = {"sft": "ponder.training.sft:SFTConfig", "grpo": "ponder.training.grpo:GRPOConfig"}
@@ -81,7 +83,7 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
                 label = quickstart_report.LABELS[name]
                 measure.measure(name, label, lambda at=folder: _engine(at), parts, store, identities[name])
         if not finished:
-            keep_model(run.path / "grpo" / "model", run.path / "model")
+            keep_model(run.path / "grpo" / "model", run.path / "model", recipe.measures[-1].levels)
             run.write_json(quickstart_report.FINISHED, {"models": identities})
         report = quickstart_report.write(run.path)
     return {
@@ -150,10 +152,12 @@ def _engine(folder: Path) -> Any:
     return measure.open_engine(str(folder))
 
 
-def keep_model(source: Path, target: Path) -> None:
-    """Copy the final model into the run's `model` folder, all or nothing."""
+def keep_model(source: Path, target: Path, levels: Mapping[Effort, Level]) -> None:
+    """Copy the final model into the run's `model` folder with the effort limits it was trained under, all or nothing."""
     with staged(target) as temporary:
         shutil.copytree(source, temporary)
+        if levels:
+            efforts.write(temporary, {str(effort): level for effort, level in levels.items()})
 
 
 @contextmanager
