@@ -46,25 +46,25 @@ def make_mask(tokens_BT: Tensor, segments_BT: Tensor | None, dtype: torch.dtype)
     return Mask(bias if segments_BT is None else bias[:, None, None], None)
 
 
-def attend(q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, mask: Mask) -> Tensor:
+def attend(q_BNTH: Tensor, k_BKTH: Tensor, v_BKTH: Tensor, mask: Mask) -> Tensor:
     """Attention outputs (B, T, N·H) of queries that are already divided by sqrt(H)."""
-    B, T, N, H = q_BTNH.shape
+    B, N, T, H = q_BNTH.shape
     if mask.bias is not None:
-        return _explicit(q_BTNH, k_BTKH, v_BTKH, mask.bias)
-    q, k, v = (x.transpose(1, 2) for x in (q_BTNH, k_BTKH, v_BTKH))
+        return _explicit(q_BNTH, k_BKTH, v_BKTH, mask.bias)
+    causal, gqa = mask.allowed is None, k_BKTH.shape[1] != N
     out = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask.allowed, is_causal=mask.allowed is None, scale=1.0, enable_gqa=q.shape[1] != k.shape[1]
+        q_BNTH, k_BKTH, v_BKTH, attn_mask=mask.allowed, is_causal=causal, scale=1.0, enable_gqa=gqa
     )
     return out.transpose(1, 2).reshape(B, T, N * H)
 
 
-def _explicit(q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, bias: Tensor) -> Tensor:
-    B, T, N, H = q_BTNH.shape
-    K = k_BTKH.shape[2]
+def _explicit(q_BNTH: Tensor, k_BKTH: Tensor, v_BKTH: Tensor, bias: Tensor) -> Tensor:
+    B, N, T, H = q_BNTH.shape
+    K = k_BKTH.shape[1]
     G = N // K
-    q = q_BTNH.view(B, T, K, G, H).permute(0, 2, 3, 1, 4).reshape(B * K, G * T, H)
-    k = k_BTKH.permute(0, 2, 3, 1).reshape(B * K, H, T)
-    v = v_BTKH.transpose(1, 2).reshape(B * K, T, H)
+    q = q_BNTH.view(B * K, G * T, H)
+    k = k_BKTH.view(B * K, T, H).transpose(1, 2)
+    v = v_BKTH.view(B * K, T, H)
     if bias.dim() == 2:
         scores = torch.baddbmm(bias.repeat(G, 1) if G > 1 else bias, q, k)
     else:

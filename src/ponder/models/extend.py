@@ -57,8 +57,8 @@ def _run(
     x_BTD = model.embed(tokens_BT).float()
     for layer, block in enumerate(model.blocks):
         q, k, v = block.heads(x_BTD, cos, sin)
-        kv.k[layer][place[0], :, place[1]] = k[valid_BT].to(kv.k.dtype)
-        kv.v[layer][place[0], :, place[1]] = v[valid_BT].to(kv.v.dtype)
+        kv.k[layer][place[0], :, place[1]] = k.transpose(1, 2)[valid_BT].to(kv.k.dtype)
+        kv.v[layer][place[0], :, place[1]] = v.transpose(1, 2)[valid_BT].to(kv.v.dtype)
         if keys_only and layer == model.config.layers - 1:
             break
         keys, values = kv.k[layer, :, :, :reach], kv.v[layer, :, :, :reach]
@@ -67,17 +67,17 @@ def _run(
     return x_BTD
 
 
-def look_up(q_BTNH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, bias_BTS: Tensor) -> Tensor:
+def look_up(q_BNTH: Tensor, k_BKSH: Tensor, v_BKSH: Tensor, bias_BTS: Tensor) -> Tensor:
     """Attention outputs (B, T, N·H) of scaled queries over cached keys and values."""
-    B, T, N, H = q_BTNH.shape
+    B, N, T, H = q_BNTH.shape
     K, S = k_BKSH.shape[1:3]
     G = N // K
-    if not use_explicit(S, q_BTNH.dtype, q_BTNH.device) and T > 1:
+    if not use_explicit(S, q_BNTH.dtype, q_BNTH.device) and T > 1:
         out = F.scaled_dot_product_attention(
-            q_BTNH.transpose(1, 2), k_BKSH, v_BKSH, attn_mask=bias_BTS[:, None], scale=1.0, enable_gqa=G > 1
+            q_BNTH, k_BKSH, v_BKSH, attn_mask=bias_BTS[:, None], scale=1.0, enable_gqa=G > 1
         )
         return out.transpose(1, 2).reshape(B, T, N * H)
-    q = q_BTNH.view(B, T, K, G, H).permute(0, 2, 3, 1, 4).reshape(B, K, G * T, H)
+    q = q_BNTH.view(B, K, G * T, H)
     scores = torch.matmul(q, k_BKSH.transpose(-1, -2)).view(B, K, G, T, S) + bias_BTS[:, None, None]
     out = torch.matmul(scores.softmax(dim=-1).view(B, K, G * T, S), v_BKSH)
     return out.view(B, K, G, T, H).permute(0, 3, 1, 2, 4).reshape(B, T, N * H)

@@ -1,9 +1,9 @@
 """Rotary position embedding, half-split layout as in Hugging Face checkpoints.
 
-Source: Su et al. 2021 (arXiv 2104.09864), eq. 34; the scaling is Llama 3.1's. Angles and rotation are in fp32 whatever
-the model's precision, and the result is rounded once, so that every path of this package rounds at the same point.
+Source: Su et al. 2021 (arXiv 2104.09864), eq. 34; the scaling is Llama 3.1's. Angles and rotation (`fused.split_heads`)
+are in fp32 whatever the model's precision, and the result is rounded once: every path of this package rounds alike.
 
-Shapes: B rows, T tokens, N heads (any number), H head width.
+Shapes: B rows, T tokens, H head width.
 """
 
 from __future__ import annotations
@@ -32,12 +32,6 @@ def frequencies(config: ModelConfig) -> Tensor:
 
 
 def angles(positions_BT: Tensor, frequencies_h: Tensor) -> tuple[Tensor, Tensor]:
-    """(cos, sin) of shape (B, T, 1, H/2), fp32, to be given to `rotate`."""
+    """(cos, sin) of shape (B, T, 1, H/2), fp32."""
     angles_BTh = positions_BT[..., None].float() * frequencies_h
     return angles_BTh.cos().unsqueeze(2), angles_BTh.sin().unsqueeze(2)
-
-
-def rotate(x_BTNH: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the planes (i, i + H/2) of each head; fp32 out."""
-    first, second = x_BTNH.float().chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ponder.models import rope
+from ponder.models import fused, rope
 from ponder.models.attention import Mask, attend, make_mask
 from ponder.models.config import ModelConfig
 from ponder.models.extend import extend
@@ -34,8 +34,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
         self.eps = eps
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), (x.shape[-1],), self.weight.float(), self.eps)
+    def forward(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        return fused.rms_norm(x, self.weight, self.eps, dtype)
 
 
 class _Linear(nn.Linear):
@@ -49,9 +49,15 @@ def _linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:
     return _Linear(inputs, outputs, bias=bias)
 
 
+def compute_dtype(layer: nn.Linear) -> torch.dtype:
+    """Precision in which `layer` multiplies: that of autocast where it is on, else that of its weights."""
+    device = layer.weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else layer.weight.dtype
+
+
 def project(layer: nn.Linear, x: Tensor) -> Tensor:
     """`layer` applied in its own precision (or that of the surrounding autocast)."""
-    return layer(x.to(layer.weight.dtype))
+    return layer(x.to(compute_dtype(layer)))
 
 
 class Block(nn.Module):
@@ -71,23 +77,24 @@ class Block(nn.Module):
         self.down = _linear(config.hidden, D)
 
     def heads(self, x_BTD: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, T, N, H) rotated and divided by sqrt(H), rotated keys (B, T, K, H) and values."""
+        """Queries (B, N, T, H) rotated and divided by sqrt(H), rotated keys (B, K, T, H) and values."""
         N, K, H = self.config.heads, self.config.kv_heads, self.config.head
-        qkv = project(self.qkv, self.attention_norm(x_BTD))
+        qkv = project(self.qkv, self.attention_norm(x_BTD, compute_dtype(self.qkv)))
+        if self.q_norm is None or self.k_norm is None:
+            return fused.split_heads(qkv, cos, sin, N, K)
         qkv = qkv.view(*qkv.shape[:2], N + 2 * K, H)
         q, k, v = qkv.split((N, K, K), dim=2)
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        scale = H**-0.5
-        return rope.rotate(q, cos * scale, sin * scale).to(v.dtype), rope.rotate(k, cos, sin).to(v.dtype), v
+        normed = torch.cat((self.q_norm(q), self.k_norm(k), v.float()), dim=2)
+        q, k, v = fused.split_heads(normed.flatten(2), cos, sin, N, K)
+        return q.to(qkv.dtype), k.to(qkv.dtype), v.to(qkv.dtype)
 
     def write(self, attended_BTX: Tensor) -> Tensor:
         """What attention outputs (B, T, N·H) add to the residual stream."""
         return project(self.out, attended_BTX)
 
     def mlp(self, x_BTD: Tensor) -> Tensor:
-        gate, up = project(self.gate_up, self.mlp_norm(x_BTD)).chunk(2, dim=-1)
-        return project(self.down, F.silu(gate) * up)
+        gate_up = project(self.gate_up, self.mlp_norm(x_BTD, compute_dtype(self.gate_up)))
+        return project(self.down, fused.swiglu(gate_up))
 
     def forward(self, x_BTD: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
         q, k, v = self.heads(x_BTD, cos, sin)
@@ -131,11 +138,8 @@ class Transformer(nn.Module):
 
     @property
     def matrix_dtype(self) -> torch.dtype:
-        """Precision in which matrix products run: that of autocast where it is on, else that of the weights."""
-        weight: Tensor = self.blocks[0].qkv.weight
-        if torch.is_autocast_enabled(weight.device.type):
-            return torch.get_autocast_dtype(weight.device.type)
-        return weight.dtype
+        """Precision in which matrix products run."""
+        return compute_dtype(self.blocks[0].qkv)
 
     def angles(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines for `positions_BT`."""
@@ -165,8 +169,9 @@ class Transformer(nn.Module):
         weight = self.output_weight
         if self.config.vocab_size > FP32_HEAD_VOCAB:
             return F.linear(hidden.to(weight.dtype), weight).float()
+        low = self.matrix_dtype
         with torch.autocast(hidden.device.type, enabled=False):
-            return F.linear(hidden.float(), weight.float())
+            return fused.output(hidden.float(), weight.float(), torch.float32 if low == weight.dtype else low)
 
     def forward(
         self, tokens_BT: Tensor, positions_BT: Tensor | None = None, segments_BT: Tensor | None = None
