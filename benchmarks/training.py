@@ -138,7 +138,9 @@ def ours_sft(model: Transformer, folder: str, args: argparse.Namespace) -> Calla
     return step
 
 
-def trl_trainer(kind: str, model: Transformer, tokenizer: Tokenizer, folder: str, steps: int, args: argparse.Namespace) -> Any:
+def trl_trainer(
+    kind: str, model: Transformer, tokenizer: Tokenizer, folder: str, steps: int, args: argparse.Namespace
+) -> Any:
     """TRL's trainer on the same weights in transformers' own module."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -168,9 +170,14 @@ def trl_trainer(kind: str, model: Transformer, tokenizer: Tokenizer, folder: str
 
         return GRPOTrainer(theirs, reward_funcs=score, args=config, train_dataset=data, processing_class=words)
     rows = [e for s in range(steps + 4) for e in documents(DOCUMENTS, s)]
-    columns = {"input_ids": [e.token_ids.tolist() for e in rows], "completion_mask": [e.trainable.astype(int).tolist() for e in rows]}
+    columns = {
+        "input_ids": [e.token_ids.tolist() for e in rows],
+        "completion_mask": [e.trainable.astype(int).tolist() for e in rows],
+    }
     size = sum(len(e) for e in documents(DOCUMENTS, 0)) // ROW + 1
-    config = SFTConfig(**shared, per_device_train_batch_size=size, packing=True, max_length=ROW, completion_only_loss=True)
+    config = SFTConfig(
+        **shared, per_device_train_batch_size=size, packing=True, max_length=ROW, completion_only_loss=True
+    )
     return SFTTrainer(theirs, args=config, train_dataset=Dataset.from_dict(columns), processing_class=words)
 
 

@@ -21,6 +21,7 @@ from ponder.training.batch import build, micro_batches, pack
 from ponder.training.examples import CE, POLICY, Example, example, weigh
 from ponder.training.logprobs import from_logits, learned_logprobs
 from ponder.training.objective import PRESETS, Objective, loss
+from ponder.training.shared import cheaper, layouts
 
 V = 23
 
@@ -190,6 +191,59 @@ def test_layout_changes_neither_loss_nor_gradient(
     assert one[0] == pytest.approx(many[0], rel=1e-4, abs=1e-6)
     for a, b in zip(one[1], many[1], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 5), st.integers(30, 300), st.sampled_from([1, 2, 4]), st.booleans())
+def test_shared_prompts_change_neither_loss_nor_gradient(
+    seed: int, groups: int, micro: int, kv: int, even: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    made: list[Example] = []
+    for _ in range(groups):
+        prompt = rng.integers(0, V, 7 if even else int(rng.integers(2, 12)))
+        for _ in range(int(rng.integers(1, 5))):
+            e = draw(rng, len(prompt) + int(rng.integers(1, 9)))
+            ids, trainable = e.token_ids.copy(), e.trainable.copy()
+            ids[: len(prompt)], trainable[: len(prompt)], trainable[len(prompt)] = prompt, False, True
+            made.append(replace(e, token_ids=ids, trainable=trainable))
+    examples = weigh(made, "sequence-mean")
+    objective = Objective(ratio="sequence", kl_coef=0.02)
+    model = tiny(kv_heads=kv)
+    batches = list(layouts(examples, micro))
+    assert sum(len(b.tokens_BT) for b in batches) == len(examples)
+    one, many = whole_loss(model, objective, [build([[e]]) for e in examples]), whole_loss(model, objective, batches)
+    assert one[0] == pytest.approx(many[0], rel=1e-4, abs=1e-6)
+    for a, b in zip(one[1], many[1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-6)
+
+
+def test_shared_prompts_in_bf16_follow_the_plain_path() -> None:
+    """bf16 takes the explicit attention: same function, other code."""
+    rng = np.random.default_rng(0)
+    made = []
+    for length in (5, 5, 9):
+        prompt = rng.integers(0, V, length).astype(np.int32)
+        for own in (4, 7, 2):
+            ids = np.concatenate([prompt, rng.integers(0, V, own).astype(np.int32)])
+            made.append(Example(ids, np.arange(len(ids)) >= length, POLICY, advantage=float(rng.normal())))
+    examples = weigh(made)
+    for kv in (2, 4):
+        model = tiny(kv_heads=kv)
+        results = []
+        for batches in ([build([[e]]) for e in examples], list(layouts(examples, 200))):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                total = sum(loss(Objective(), b, learned_logprobs(model, b)[0], on_policy=True)[0] for b in batches)
+            model.zero_grad()
+            total.backward()  # type: ignore[union-attr]
+            results.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        for a, b in zip(*results, strict=True):
+            assert (a - b).norm() < 0.05 * a.norm()
+
+
+def test_sharing_is_chosen_when_it_saves() -> None:
+    same = [example([1] * 20, [2] * n) for n in (5, 5, 6)]
+    assert cheaper(same, 1000) and not cheaper([example([n] * 2, [2] * n) for n in (3, 20, 9)], 1000)
 
 
 def whole_loss(model: Transformer, objective: Objective, batches: list[Any]) -> tuple[float, list[torch.Tensor]]:

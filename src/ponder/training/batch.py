@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,13 +23,17 @@ from torch import Tensor
 
 from ponder.training.examples import CE, Example
 
+if TYPE_CHECKING:
+    from ponder.training.shared import Shared
+
 WORTHWHILE = 1024  # tokens of padding-free work that one more forward and backward pass costs, roughly
 PADDING = -1  # segment of tokens that belong to no document
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Per-token streams, all (B, T). `packed` says that some row holds more than one document."""
+    """Per-token streams, all (B, T). `packed` says that some row holds more than one document; `shared` that the forward
+    pass computes prompts once for all their rows."""
 
     tokens_BT: Tensor
     positions_BT: Tensor
@@ -41,13 +46,15 @@ class Batch:
     ref_logprobs_BT: Tensor
     sampler_logprobs_BT: Tensor
     packed: bool = False
+    shared: Shared | None = None
 
     def to(self, device: str | torch.device) -> Batch:
         """The same batch on another device."""
         if self.tokens_BT.device == torch.device(device):
             return self
-        streams = [getattr(self, f.name) for f in fields(self) if f.name != "packed"]
-        return Batch(*(stream.to(device, non_blocking=True) for stream in streams), packed=self.packed)
+        streams = [getattr(self, f.name) for f in fields(self) if f.name not in ("packed", "shared")]
+        shared = self.shared.to(device) if self.shared else None
+        return Batch(*(stream.to(device, non_blocking=True) for stream in streams), packed=self.packed, shared=shared)
 
     def learned(self, stream_BT: Tensor) -> Tensor:
         """The N values of a stream at learned tokens."""
@@ -85,7 +92,7 @@ def pack(examples: Sequence[Example], row_tokens: int) -> list[Row]:
     return rows
 
 
-def build(rows: Sequence[Row], pad_id: int = 0, shape: tuple[int, int] = (0, 0)) -> Batch:
+def build(rows: Sequence[Row], pad_id: int = 0, shape: tuple[int, int] = (0, 0), shared: Shared | None = None) -> Batch:
     """One batch from rows of documents, padded at the end to the longest row, and to at least `shape` (B, T)."""
     longest = max(sum(len(e) for e in row) for row in rows)
     B, T = max(len(rows), shape[0]), max(longest, shape[1])
@@ -104,7 +111,8 @@ def build(rows: Sequence[Row], pad_id: int = 0, shape: tuple[int, int] = (0, 0))
                     stream[at] = values
             start += len(e)
     streams = (tokens, positions, segments, trainable, component, weight, advantage, old, ref, sampler)
-    return Batch(*(torch.from_numpy(x) for x in streams), packed=bool(shape[0]) or any(len(row) > 1 for row in rows))
+    packed = bool(shape[0]) or any(len(row) > 1 for row in rows)
+    return Batch(*(torch.from_numpy(x) for x in streams), packed=packed, shared=shared)
 
 
 def micro_batches(
@@ -116,21 +124,27 @@ def micro_batches(
     `fixed` (packing only) pads rows to multiples of `row_tokens` and batches with empty rows, so that a compiled model meets
     few shapes.
     """
-    rows = pack(examples, row_tokens) if row_tokens else [[e] for e in sorted(examples, key=len, reverse=True)]
-    rows = sorted(rows, key=lambda row: -sum(len(e) for e in row))
     assert row_tokens or not fixed, "fixed shapes need packing"
-    unit = row_tokens if fixed and row_tokens else 1
+    for rows, longest in plan(examples, micro_tokens, row_tokens, row_tokens if fixed and row_tokens else 1):
+        yield build(rows, pad_id, (micro_tokens // longest, longest) if fixed else (0, 0))
+
+
+def plan(
+    examples: Sequence[Example], micro_tokens: int, row_tokens: int | None = None, unit: int = 1
+) -> Iterator[tuple[list[Row], int]]:
+    """Which rows go together, and how long the longest of them is, rounded up to a multiple of `unit`."""
+    rows = pack(examples, row_tokens) if row_tokens else [[e] for e in examples]
     group: list[Row] = []
     longest = 0
-    for row in rows:
+    for row in sorted(rows, key=lambda row: -sum(len(e) for e in row)):
         length = -(-sum(len(e) for e in row) // unit) * unit
         if group and ((len(group) + 1) * longest > micro_tokens or _wasteful(length, longest, len(group))):
-            yield build(group, pad_id, (micro_tokens // longest, longest) if fixed else (0, 0))
+            yield group, longest
             group, longest = [], 0
         group.append(row)
         longest = max(longest, length)
     if group:
-        yield build(group, pad_id, (micro_tokens // longest, longest) if fixed else (0, 0))
+        yield group, longest
 
 
 def _wasteful(length: int, longest: int, rows: int) -> bool:

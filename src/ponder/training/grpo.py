@@ -31,6 +31,7 @@ from ponder.training.loop import Trainer, pick_device
 from ponder.training.objective import Objective
 from ponder.training.reference import Reference, with_logprobs
 from ponder.training.settings import MAY_CHANGE
+from ponder.training.shared import cheaper, layouts
 from ponder.training.sources import random_for
 from ponder.training.supervised import start_model
 from ponder.types import Engine
@@ -189,7 +190,8 @@ class Learner:
             gap = (before_N - batch.learned(batch.sampler_logprobs_BT)).abs().sum()
             return value, {**sums, "entropy": entropy_N.sum(), "gap": gap}
 
-        batches = micro_batches(weighed, self.config.micro_tokens, None, self.tokenizer.pad_id)
+        micro, pad = self.config.micro_tokens, self.tokenizer.pad_id
+        batches = layouts(weighed, micro, pad) if cheaper(weighed, micro) else micro_batches(weighed, micro, None, pad)
         moved = self.trainer.update(batches, loss_of, advance=False)
         return {"tokens": 0.0, "entropy": 0.0, **moved}
 

@@ -65,6 +65,7 @@ class GRPOConfig(Train):
     rows: Positive = 64
     rollout_rows: Count = 4
     save_every: Count = 20
+    micro_tokens: Positive = 4096
 
     def objective(self) -> Objective:
         """The preset's values under this configuration's own."""

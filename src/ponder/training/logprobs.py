@@ -1,6 +1,6 @@
 """Log-probabilities and entropies of the learned tokens, without logits of the whole batch.
 
-Shapes: B rows, T tokens, N learned tokens, C tokens of a chunk, D width, V vocabulary.
+Shapes: B rows, T tokens, M all tokens of a forward pass, N learned tokens, C tokens of a chunk, D width, V vocabulary.
 Only hidden states that predict a learned token pass through the head. Above `CHUNK_VALUES` logits the head runs in chunks
 whose logits are recomputed in the backward pass, so memory is that of one chunk, not of N x V. Logits are divided by the
 sampling temperature before the softmax, as the sampler did. Not covered: fused kernels, vocabulary sharding.
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ponder.training import shared
 from ponder.training.batch import Batch
 
 CHUNK_VALUES = 1 << 24
@@ -38,11 +39,18 @@ def learned_logprobs(
     model: Any, batch: Batch, temperature: float = 1.0, entropy: bool = False, chunk_values: int = CHUNK_VALUES
 ) -> tuple[Tensor, Tensor]:
     """(logprobs_N, entropy_N) of the learned tokens in row-major order; entropy carries no gradient."""
-    positions_BT = batch.positions_BT if batch.packed else None
-    hidden_BTD = model.hidden(batch.tokens_BT, positions_BT, batch.segments_BT if batch.packed else None)
-    where_M = batch.trainable_BT.flatten().nonzero()[:, 0]
-    hidden_ND = hidden_BTD.reshape(-1, hidden_BTD.shape[-1])[where_M - 1]
-    targets_N = batch.tokens_BT.flatten()[where_M]
+    where_N = batch.trainable_BT.flatten().nonzero()[:, 0]
+    if batch.shared is not None:
+        hidden_MD = shared.hidden(model, batch.shared)
+        before_N = batch.shared.source_BT.flatten()[where_N - 1]
+    else:
+        positions_BT = batch.positions_BT if batch.packed else None
+        hidden_MD = model.hidden(batch.tokens_BT, positions_BT, batch.segments_BT if batch.packed else None).flatten(
+            0, 1
+        )
+        before_N = where_N - 1
+    hidden_ND = hidden_MD[before_N]
+    targets_N = batch.tokens_BT.flatten()[where_N]
     return head_logprobs(model, hidden_ND, targets_N, temperature, entropy, chunk_values)
 
 
