@@ -418,6 +418,32 @@ def test_interrupt_then_resume_ends_at_the_same_bits(tmp_path: Path, undisturbed
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+def test_disturbed_reinforcement_ends_at_the_same_bits(tmp_path: Path, small: Path, sign: signal.Signals) -> None:
+    flags = "--quiet --steps 14 --save-every 3 --eval-every 5 --eval-problems 4 --eval-attempts 2 --engine-dtype fp32"
+    reward = (
+        "[rewards.length]\nsoft = 2\nhard = 400"  # an untrained model's lengths differ: there is something to learn
+    )
+    words = [str(w) for w in grpo(tmp_path, small, f'task = "countdown"\n{reward}', flags)]
+    once, out = tmp_path / "once", tmp_path / "run"
+    assert cli.main([*words, "--out", str(once), "--steps", "14"]) == 0
+    process = subprocess.Popen([*PONDER, *words, "--steps", "14"], stderr=subprocess.PIPE, text=True)
+    wait_for(out, 6, process)
+    process.send_signal(sign)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == (130 if sign == signal.SIGINT else -sign), said
+    assert cli.main([*words, "--steps", "14"]) == 0
+    assert (out / "model/model.safetensors").read_bytes() == (once / "model/model.safetensors").read_bytes()
+    kept = ("step", "reward", "loss", "grad_norm", "eval_pass1", "length", "entropy")
+    rows, expected = (
+        [{k: r[k] for k in kept if k in r} for r in map(json.loads, (p / "metrics.jsonl").read_text().splitlines())]
+        for p in (out, once)
+    )
+    assert rows == expected
+    assert sum(r["grad_norm"] > 0 for r in rows if r["step"]) > 7
+
+
+@pytest.mark.slow
 def test_a_file_that_may_not_grow_loses_nothing(tmp_path: Path, undisturbed: Path) -> None:
     """A limit on file sizes lets settings and a few metrics through, and no checkpoint."""
     out = tmp_path / "run"
