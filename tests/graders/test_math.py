@@ -190,12 +190,9 @@ def test_symmetric(a: str, b: str) -> None:
 
 
 @settings(max_examples=200)
-@given(expressions, st.sampled_from(["1+{}", "-({})-1", "({})+\\pi", "2({})+x^7+3", "({})+\\sqrt3"]))
+@given(expressions, st.sampled_from(["1+{}", "({})-1", "({})+\\pi", "({})+x^7-\\sqrt{11}", "({})+i"]))
 def test_mutated_expressions_are_never_equal(expression: str, change: str) -> None:
-    wrong = change.replace("{}", expression)
-    if change.startswith("-"):  # -(e) - 1 is e where e is -1/2: rule that value out
-        wrong = f"({expression})({expression})+1+({expression})"
-    assert equal(expression, wrong, FAST) is not True
+    assert equal(expression, change.replace("{}", expression), FAST) is not True
 
 
 @settings(max_examples=200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ponder.errors import ConfigError, unknown
 from ponder.graders import extract
@@ -29,13 +29,14 @@ GRADERS = Registry(
 
 def make(name: str, **options: Any) -> Any:
     """The grader called `name` with `options`; fields of a grader's `policy` and `rule` may be given directly."""
-    found = GRADERS.get(name)
+    found: Any = GRADERS.get(name)
     if not isinstance(found, type):
         if options:
             raise ConfigError(f"grader '{name}' is a ready-made object and takes no options")
         return found
     if not dataclasses.is_dataclass(found):
-        return found(**options)
+        factory = cast(Any, found)
+        return factory(**options)
     return _build(found, name, options)
 
 
@@ -45,8 +46,8 @@ def _build(cls: type[Any], name: str, options: Mapping[str, Any]) -> Any:
     inner = {f.name: part for part, value in nested.items() for f in dataclasses.fields(value)}
     values: dict[str, Any] = {}
     changes: dict[str, dict[str, Any]] = {}
-    for key, value in options.items():
-        value = tuple(value) if isinstance(value, list) else value
+    for key, given in options.items():
+        value: Any = tuple(cast("list[Any]", given)) if isinstance(given, list) else given
         if key in own:
             values[key] = value
         elif key in inner:

@@ -47,7 +47,7 @@ class ChoiceGrader:
         gold = self._gold(reference)
         if gold is None:
             return Grade(None, "error", reason=f"the reference is not one of {self.letters} nor a position")
-        found = found_or_unparsed(completion, self.rule, lambda a, b: self.equal(a, b) is True)
+        found = found_or_unparsed(completion, self.rule, self.equal)
         if isinstance(found, Grade):
             return found
         chosen = self.key(found.text or "")

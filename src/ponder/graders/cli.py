@@ -64,9 +64,9 @@ class Tally:
     """What was seen so far."""
 
     rows: int = 0
-    broken: list[str] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    rates: list[float] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list[str])
+    outcomes: Counter[str] = field(default_factory=Counter[str])
+    rates: list[float] = field(default_factory=list[float])
     """Share of correct completions of each row."""
     total: float = 0.0
     scored: int = 0
@@ -79,9 +79,7 @@ class Tally:
         if "broken" in row:
             self.broken.append(str(row["broken"]))
             return
-        grades = row["grade"] if isinstance(row["grade"], list) else [row["grade"]]
-        flags = row.get("recorded")
-        flags = flags if isinstance(flags, list) else [flags]
+        grades, flags = _listed(row["grade"]), _listed(row.get("recorded"))
         self.rates.append(sum(g["outcome"] == "correct" for g in grades) / len(grades))
         for grade, flag in zip(grades, flags * (len(grades) // len(flags)), strict=True):
             self.outcomes[grade["outcome"]] += 1
@@ -91,6 +89,10 @@ class Tally:
             if flag is not None:
                 self.compared += 1
                 self.agree += flag == (grade["outcome"] == "correct")
+
+
+def _listed(value: Any) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
 
 
 def run(config: GradeConfig) -> dict[str, Any]:
@@ -169,7 +171,7 @@ def _graded(config: GradeConfig, grader: Any, source: Path, number: int, line: b
         given = column(row, config.completion)
         reference = column(row, config.reference) if config.reference else None
         recorded = column(row, config.flag) if config.flag else None
-        completions = cast("list[Any]", given) if isinstance(given, list) else [given]
+        completions = _listed(given)
         if not completions or not all(isinstance(c, str) for c in completions):
             raise DataError(f"column '{config.completion}' must hold text or a list of texts")
         if isinstance(recorded, list) and len(cast("list[Any]", recorded)) != len(completions):
@@ -180,7 +182,9 @@ def _graded(config: GradeConfig, grader: Any, source: Path, number: int, line: b
         return {"broken": f"{where}: {error}", "row": row}
     grades = [_as_row(judge(grader, reference, str(c))) for c in completions]
     result: dict[str, Any] = {"grade": grades if isinstance(given, list) else grades[0]}
-    return result | ({"recorded": recorded} if config.flag else {}) | {"row": row}
+    if config.flag:
+        result["recorded"] = recorded
+    return {**result, "row": row}
 
 
 def column(row: Mapping[str, Any], path: str) -> Any:

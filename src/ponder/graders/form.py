@@ -33,9 +33,8 @@ class FormatGrader:
 
     def _fault(self, completion: str | Completion) -> str:
         thinking, answer = extract.parts(completion)
-        text = completion if isinstance(completion, str) else ""
-        if text or (not isinstance(completion, str) and thinking is None and answer is None):
-            text = text or completion.text  # type: ignore[union-attr]
+        if isinstance(completion, str) or (thinking is None and answer is None):
+            text = completion if isinstance(completion, str) else completion.text
             opened, closed = text.count(THINK_OPEN), text.count(THINK_CLOSE)
             if opened != (0 if self.opened_by_prompt else 1) or closed != 1:
                 return f"{opened} opening and {closed} closing think tags"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 from ponder.graders import extract, normal, symbolic
 from ponder.graders.extract import Rule
@@ -122,7 +123,9 @@ class MathGrader:
         found = extract.find(completion, self.rule, self._agree)
         if found.text is None:
             return Grade(0.0, "unparsed", {"how": found.how}, found.reason)
-        golds = reference if self.several and isinstance(reference, (list, tuple)) else [reference]
+        golds: list[object] = [reference]
+        if self.several and isinstance(reference, (list, tuple)):
+            golds = list(cast("list[object]", reference))
         return self._judge(found, [_as_text(g) for g in golds])
 
     def _agree(self, a: str, b: str) -> bool:

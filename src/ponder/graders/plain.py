@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 from ponder.graders import extract
 from ponder.graders.extract import Rule
@@ -20,9 +22,11 @@ _NUMBER = re.compile(
 _MAX_NUMBER = 400
 
 
-def found_or_unparsed(completion: str | Completion, rule: Rule, same: object = None) -> extract.Found | Grade:
+def found_or_unparsed(
+    completion: str | Completion, rule: Rule, same: Callable[[str, str], bool | None]
+) -> extract.Found | Grade:
     """The final answer, or the grade of a completion that has none."""
-    found = extract.find(completion, rule, same)  # pyright: ignore[reportArgumentType]
+    found = extract.find(completion, rule, lambda a, b: same(a, b) is True)
     return found if found.text is not None else Grade(0.0, "unparsed", {"how": found.how}, found.reason)
 
 
@@ -56,8 +60,8 @@ class ExactGrader:
         found = found_or_unparsed(completion, self.rule, self.equal)
         if isinstance(found, Grade):
             return found
-        golds = reference if isinstance(reference, (list, tuple)) else (reference,)
-        right = any(self.equal(found.text or "", str(gold)) for gold in golds)  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        golds = cast("list[object]", reference) if isinstance(reference, (list, tuple)) else [reference]
+        right = any(self.equal(found.text or "", str(gold)) for gold in golds)
         return Grade(float(right), "correct" if right else "wrong", {"answer": found.text, "how": found.how})
 
 
@@ -104,7 +108,7 @@ class NumberGrader:
         gold = number(str(reference)) if reference is not None else "the problem has no reference"
         if isinstance(gold, str):
             return Grade(None, "error", reason=f"the reference can not be read: {gold}")
-        found = found_or_unparsed(completion, self.rule, lambda a, b: self.equal(a, b) is True)
+        found = found_or_unparsed(completion, self.rule, self.equal)
         if isinstance(found, Grade):
             return found
         given = number(found.text or "")

@@ -7,20 +7,21 @@ for positive ones. "log" without a base stands for one unknown base. Imports sym
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import Any, cast
 
-import sympy
-from sympy import I, Rational, Symbol
+sympy: Any = importlib.import_module("sympy")  # it has no types
+I, Rational, Symbol = sympy.I, sympy.Rational, sympy.Symbol
 
 Node = tuple[Any, ...]
 _POINTS = ((7, 3), (-11, 5), (13, 17), (29, 4), (-3, 19))
 _DIGITS = 50
-_SIMPLE = {
+_SIMPLE: dict[str, Any] = {
     "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
     "arcsin": sympy.asin, "arccos": sympy.acos, "arctan": sympy.atan, "sinh": sympy.sinh, "cosh": sympy.cosh,
     "tanh": sympy.tanh, "exp": sympy.exp, "ln": sympy.log, "abs": sympy.Abs, "floor": sympy.floor,
     "ceil": sympy.ceiling, "factorial": sympy.factorial, "binomial": sympy.binomial, "max": sympy.Max,
-    "min": sympy.Min, "gcd": sympy.gcd, "lcm": sympy.lcm, "lg": lambda x: sympy.log(x, 10),
+    "min": sympy.Min, "gcd": sympy.gcd, "lcm": sympy.lcm,
 }  # fmt: skip
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": I}
 
@@ -47,7 +48,7 @@ def build(node: Node, domain: str) -> Any:
         return Rational(node[1].numerator, node[1].denominator)
     if kind == "sym":
         return _CONSTANTS.get(node[1]) or Symbol(node[1], **{domain: True})
-    parts = [build(n, domain) for n in node[1:] if isinstance(n, tuple)] if kind != "matrix" else []
+    parts = [build(cast(Node, n), domain) for n in node[1:] if isinstance(n, tuple)] if kind != "matrix" else []
     if kind == "add":
         return sympy.Add(*parts)
     if kind == "mul":
@@ -74,6 +75,8 @@ def build(node: Node, domain: str) -> Any:
 
 
 def _function(name: str, args: list[Any]) -> Any:
+    if name == "lg":
+        return sympy.log(args[0], 10)
     if name in _SIMPLE:
         return _SIMPLE[name](*args)
     if name == "log":
@@ -119,16 +122,12 @@ def _defined(side: Any, values: dict[Any, Any]) -> bool:
 
 
 def _vanishes(difference: Any) -> bool:
-    steps = (
-        lambda d: d,
-        sympy.expand,
-        lambda d: sympy.sqrtdenest(sympy.radsimp(d)),
-        sympy.simplify,
-        lambda d: sympy.simplify(sympy.expand_log(sympy.expand_trig(d))),
-    )
-    for step in steps:
-        if step(difference) == 0:
-            return True
+    if difference == 0 or sympy.expand(difference) == 0:
+        return True
+    if sympy.sqrtdenest(sympy.radsimp(difference)) == 0 or sympy.simplify(difference) == 0:
+        return True
+    if sympy.simplify(sympy.expand_log(sympy.expand_trig(difference))) == 0:
+        return True
     if not difference.free_symbols and difference.is_algebraic:
         x = Symbol("x")
         return sympy.minimal_polynomial(difference, x) == x

@@ -88,7 +88,7 @@ class _Parser:
 
     def item(self) -> Node:
         self.deeper()
-        sides, ops = [self.union()], []
+        sides, ops = [self.union()], list[str]()
         while self.peek()[0] == "op" and self.peek()[1] in _RELATIONS:
             ops.append(self.next()[1])
             sides.append(self.union())
@@ -177,14 +177,12 @@ class _Parser:
 
     def sign(self) -> str:
         """The next run of signs as one: "", "+", "-" or "+-"."""
-        sign = ""
+        read: list[str] = []
         while self.peek()[0] == "op" and self.peek()[1] in ("+", "-", "+-"):
-            text = self.next()[1]
-            if text == "+-" or sign == "+-":
-                sign = "+-"
-            else:
-                sign = "-" if (text == "-") != (sign == "-") else "+"
-        return sign
+            read.append(self.next()[1])
+        if "+-" in read:
+            return "+-"
+        return ("-" if read.count("-") % 2 else "+") if read else ""
 
     def term(self) -> Node:
         above, below = [self.factor()], list[Node]()

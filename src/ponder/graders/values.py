@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal, cast
 
 from ponder.graders import normal
 from ponder.graders.lexer import Limit, NotMath
@@ -283,14 +283,19 @@ def _signs(node: Node) -> list[Node]:
 
 
 def _contains(node: Node, kind: str) -> bool:
-    return node[0] == kind or any(isinstance(n, tuple) and n and _contains(n, kind) for n in node[1:])
+    return node[0] == kind or any(_contains(n, kind) for n in _inner(node))
+
+
+def _inner(node: Node) -> list[Node]:
+    return [cast(Node, n) for n in node[1:] if isinstance(n, tuple) and n]
 
 
 def _choose(node: Node, sign: str) -> Node:
     if node[0] == "pm":
         inner = _choose(node[1], sign)
         return inner if sign == "+" else ("neg", inner)
-    return tuple(_choose(n, sign) if isinstance(n, tuple) and n else n for n in node)
+    parts: list[Any] = [_choose(cast(Node, n), sign) if isinstance(n, tuple) and n else n for n in node]
+    return tuple(parts)
 
 
 def _scaled(form: Form, signed: bool) -> Form:

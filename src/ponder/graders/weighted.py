@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ponder.errors import ConfigError
 from ponder.graders.base import judge, make
@@ -22,7 +22,7 @@ class Part:
     grader: Any
     weight: float = 1.0
     optional: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,9 @@ class WeightedGrader:
 
 def _part(name: str, value: Any) -> Part:
     if isinstance(value, Mapping):
+        fields: dict[str, Any] = {"grader": name, **cast("Mapping[str, Any]", value)}
         try:
-            part = Part(**{"grader": name, **value})  # pyright: ignore[reportUnknownArgumentType]
+            part = Part(**fields)
         except TypeError as error:
             raise ConfigError(f"part '{name}': {error}") from None
     else:
