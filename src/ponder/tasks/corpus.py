@@ -7,7 +7,7 @@ learned. Kinds of document:
     copy        k7m|k7m and k,7,31|k,7,31          carrying text over
     recall      a7k31c9?k31a7                      what was written right behind a name,
                 y=16-f;k=2+y?k=2+y;                a statement by its name,
-                a7k31c9?k-a=31-7;                  the values of an expression's names
+                a=k+c;k=2*9?:a7:k31?k-a=31-7;      values of names that stand in statements as well
     compare     12?19:<;7?7:=;40?3:>               order of numbers
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
@@ -86,13 +86,14 @@ def recall(rng: random.Random) -> Pieces:
         for name in asked:
             pieces += [(name, False), (str(values[name]), True)]
         return pieces
-    if kind < 0.6:
-        right_sides = {n: f"{_operand(names, rng)}{rng.choice('+-*')}{_operand(names, rng)}" for n in names}
-        pieces = [(";".join(f"{n}={r}" for n, r in right_sides.items()) + "?", False)]
+    right_sides = {n: f"{_operand(names, rng)}{rng.choice('+-*')}{_operand(names, rng)}" for n in names}
+    statements = ";".join(f"{n}={r}" for n, r in right_sides.items())
+    if kind < 0.4:
+        pieces = [(f"{statements}?", False)]
         for name in asked:
             pieces += [(f"{name}=", False), (f"{right_sides[name]};", True)]
         return pieces
-    pieces = [("".join(f"{n}{v}" for n, v in values.items()) + "?", False)]
+    pieces = [(f"{statements}?{''.join(f':{n}{v}' for n, v in values.items())}?", False)]
     for _ in range(6):
         left, op, right = _operand(names, rng), rng.choice("+-*"), _operand(names, rng)
         shown = f"{values.get(left, left)}{op}{values.get(right, right)}"
