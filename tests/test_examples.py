@@ -1,0 +1,69 @@
+"""The examples run as they stand, and the Python blocks of the documents are Python that names what exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ponder
+from ponder.engines.load import WEIGHTS
+
+
+def run(root: Path, name: str) -> str:
+    command = [sys.executable, str(root / "examples" / name)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+
+
+def test_grading(root: Path) -> None:
+    out = run(root, "grade_answers.py")
+    assert re.search(r"x\^2-1 +\(x-1\)\(x\+1\) +True", out)
+    assert re.search(r"__import__.* None", out)
+    assert [line.split()[0] for line in out.split("grade against 1/2\n")[1].splitlines()[:5]] == [
+        "correct", "wrong", "unparsed", "unparsed", "correct",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_flat_grpo_learns(root: Path) -> None:
+    out = run(root, "train_tiny_grpo.py")
+    before, after = (float(x) for x in re.findall(r"(?:cold start|GRPO) +([\d.]+)%", out))
+    assert after > before + 20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (WEIGHTS / "mini").is_dir(), reason="the weights of 'mini' are not part of this checkout")
+def test_voting(root: Path) -> None:
+    rows = re.findall(r"^ +(\d+) +([\d.]+)% +([\d.]+)%$", run(root, "sample_and_vote.py"), re.MULTILINE)
+    assert [int(k) for k, _, _ in rows] == [1, 2, 4, 8, 16]
+    passed = [float(p) for _, p, _ in rows]
+    assert passed == sorted(passed)
+
+
+def test_every_example_is_tested(root: Path) -> None:
+    text = Path(__file__).read_text()
+    for file in (root / "examples").glob("*.py"):
+        assert file.name in text
+
+
+def blocks(root: Path) -> list[tuple[str, str]]:
+    pages = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    return [(p.name, b) for p in pages for b in re.findall(r"```python\n(.*?)```", p.read_text(), re.DOTALL)]
+
+
+def test_python_of_the_documents(root: Path) -> None:
+    """Each block parses; what it takes from `ponder` exists."""
+    found = blocks(root)
+    assert len(found) >= 3
+    for page, block in found:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ponder":
+                assert hasattr(ponder, node.attr), f"{page}: ponder.{node.attr}"
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ponder":
+                module = __import__(node.module or "", fromlist=["x"])
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{page}: {node.module}.{alias.name}"
