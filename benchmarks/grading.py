@@ -4,10 +4,11 @@
 
 Every grade goes from a completion's text (some 500 characters of thinking, then a box) to a `Grade`. Settings: whole
 numbers, all different; the MATH-500 references with 16 completions each, as rollouts give them (half right, a quarter
-rewritten, a quarter another problem's answer), less what only sympy decides; the 5,000 MATH test references, every text read for the first time; and
-answers that only sympy can decide, in a warm worker. Rates are by processor time, the best of the rounds, since other
-work on the machine only slows; the slowest round is shown too. math-verify gets the same pairs, its fastest settings
-(no timeout) and one round. MATH files come from PONDER_DATA; without them those rows are left out.
+rewritten, a quarter another problem's answer), less what only sympy decides; the 5,000 MATH test references, every text
+read for the first time; and answers that only sympy can decide, in a warm worker. Rates are by processor time, the best
+of the rounds, since other work on the machine only slows; the slowest round is shown too. math-verify gets the same
+pairs, its fastest settings (no timeout) and one round. MATH files come from PONDER_DATA; without them those rows are
+left out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ponder.graders import extract, values
+from ponder.graders import extract, reading
 from ponder.graders.math import MathGrader, Policy, equal
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +104,7 @@ def measure(grader: MathGrader, pairs: list[Pair], rounds: int, fresh: bool = Fa
     outcomes: Counter[str] = Counter()
     for _ in range(rounds):
         if fresh:
-            values._read_short.cache_clear()  # pyright: ignore[reportPrivateUsage]
+            reading._read_short.cache_clear()  # pyright: ignore[reportPrivateUsage]
         started = time.process_time()
         outcomes = Counter(grader.check(*job).outcome for job in jobs)
         rates.append(len(jobs) / (time.process_time() - started))

@@ -99,10 +99,10 @@ def test_rules() -> None:
     ids=lambda t: repr(t[:12]),
 )  # fmt: skip
 def test_hostile_texts_take_linear_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     find(text, same=lambda a, b: equal(a, b) is True)
     find("<think>" + text + "</think>" + text)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 def test_split() -> None:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
 
-from ponder.graders import extract, normal, symbolic
+from ponder.graders import extract, symbolic
 from ponder.graders.extract import Rule
-from ponder.graders.values import DEFAULT, Policy, Truth, Value, plain, read, same
+from ponder.graders.forms import fresh_work
+from ponder.graders.reading import plain, read
+from ponder.graders.values import DEFAULT, Policy, Truth, Value, same
 from ponder.types import Completion, Grade, Problem
 
 __all__ = ["DEFAULT", "MathGrader", "Policy", "Verdict", "compare", "equal"]
@@ -73,7 +75,7 @@ def _value(match: re.Match[str]) -> tuple[int, int]:
 
 def _compare_values(left: Value, right: Value, policy: Policy) -> Verdict:
     asked: list[symbolic.Answer] = []
-    normal.fresh_work()
+    fresh_work()
 
     def decide(x: Value, y: Value) -> Truth:
         if x.node is None or y.node is None or not policy.symbolic:

@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
-from ponder.graders.syntax import Node
+from ponder.graders.primary import Node
 from ponder.sandbox.pool import WorkerPool
 
 MEMORY = 1 << 30
