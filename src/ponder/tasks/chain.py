@@ -2,11 +2,12 @@
 
 A program is statements like `a=3+4;b=a*2;c=b-a?c`. The thinking evaluates them in order. Its style follows the effort:
 
-    low     b=7*2:b14                substituted and computed
-    medium  b=a*2=7*2:b14            statement copied, substituted, computed
-    high    b=a*2=7*2:b14~2*7=14     and checked by another computation; a failed check writes the line again
+    low     b=7*2:B14                substituted and computed
+    medium  b=a*2=7*2:B14            statement copied, substituted, computed
+    high    b=a*2=7*2:B14~2*7=14     and checked by another computation; a failed check writes the line again
 
-A value is written right behind its name, `b14`, so that looking a variable up is one step of attention.
+A value is written right behind its name in a capital, `B14`, which stands nowhere else: looking a variable up is then one
+step of attention.
 
 Values stay in 0 to 99 instead of a modulus, so each line is ordinary arithmetic and guessing the answer is worth about
 2 %. Variables are looked up from the line before (near) and from anywhere earlier (far) equally often.
@@ -129,7 +130,7 @@ class Chain:
             if effort == "low" or (str(left), str(right)) == (s.left, s.right)
             else f"{s.left}{s.op}{s.right}={substituted}"
         )
-        line = f"{s.name}={copied}:{s.name}{value}"
+        line = f"{s.name}={copied}:{s.name.upper()}{value}"
         if effort != "high":
             return value, line, True
         check, expected = _check(s.op, int(left), int(right), value)
@@ -232,13 +233,13 @@ def _distance(program: list[Statement], at: int) -> int:
 
 _TERM = r"(\d{1,2})([-+*])(\d{1,2})"
 _LINE = re.compile(
-    rf"([a-z])=(?:([a-z]|\d{{1,2}})([-+*])([a-z]|\d{{1,2}})=)?{_TERM}:([a-z])(\d{{1,2}})(?:~{_TERM}=(\d{{1,2}}))?"
+    rf"([a-z])=(?:([a-z]|\d{{1,2}})([-+*])([a-z]|\d{{1,2}})=)?{_TERM}:([A-Z])(\d{{1,2}})(?:~{_TERM}=(\d{{1,2}}))?"
 )
 
 
 def _label(line: str, statements: dict[str, Statement], said: dict[str, int], true: dict[str, int]) -> Step:
     match = _LINE.fullmatch(line)
-    if match is None or match[1] not in statements or match[8] != match[1]:
+    if match is None or match[1] not in statements or match[8] != match[1].upper():
         return Step(line, False, None, "not a line of this program")
     s = statements[match[1]]
     left, right, value = int(match[5]), int(match[7]), int(match[9])

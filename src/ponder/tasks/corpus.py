@@ -7,7 +7,7 @@ learned. Kinds of document:
     copy        k7m|k7m and k,7,31|k,7,31          carrying text over
     recall      a7k31c9?k31a7                      what was written right behind a name,
                 y=16-f;k=2+y?k=2+y;                a statement by its name,
-                a=k+c;k=2*9?:a7:k31?k-a=31-7;      values of names that stand in statements as well
+                a=k+c;k=2*9?:A7:K31?k-a=31-7;      values of names that stand in statements as well
     compare     12?19:<;7?7:=;40?3:>               order of numbers
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
@@ -93,7 +93,7 @@ def recall(rng: random.Random) -> Pieces:
         for name in asked:
             pieces += [(f"{name}=", False), (f"{right_sides[name]};", True)]
         return pieces
-    pieces = [(f"{statements}?{''.join(f':{n}{v}' for n, v in values.items())}?", False)]
+    pieces = [(f"{statements}?{''.join(f':{n.upper()}{v}' for n, v in values.items())}?", False)]
     for _ in range(6):
         left, op, right = _operand(names, rng), rng.choice("+-*"), _operand(names, rng)
         shown = f"{values.get(left, left)}{op}{values.get(right, right)}"
@@ -143,7 +143,9 @@ def chain(rng: random.Random) -> Pieces:
 
 
 def countdown(rng: random.Random) -> Pieces:
-    return _worked(Countdown(numbers=(2, 3, 3, 4, 4), guidance=0.6), rng)
+    large = rng.random() < 0.6
+    numbers, highest = ((2, 3, 3), 50) if large else ((3, 4, 4), 20)
+    return _worked(Countdown(numbers=numbers, highest=highest, guidance=0.6), rng)
 
 
 def arithmetic(rng: random.Random) -> Pieces:

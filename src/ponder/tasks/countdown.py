@@ -6,7 +6,7 @@ attempts a demonstration may make. The demonstrator is deliberately mediocre: ea
 with probability `guidance` (else it is blind) and nothing stops it from repeating itself. That is the planted room for
 reinforcement learning, and every report says so. `reachable` is the exact solver: it labels every state.
 
-`count_space` counts the distinct problems: 292,000 for the default mixture of 3 and 4 numbers up to 20.
+`count_space` counts the distinct problems: 109,507 for the default of 3 numbers up to 50, 278,982 for 4 up to 20.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class CountdownGrader:
 class Countdown:
     """The task. `numbers` are the counts to draw from, `attempts` the most attempts per effort level."""
 
-    numbers: tuple[int, ...] = (3, 4)
-    highest: int = 20
+    numbers: tuple[int, ...] = (3,)
+    highest: int = 50
     guidance: float = 0.5
     attempts: tuple[int, int, int] = (1, 4, 10)
     words: bool = False
