@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ponder import config as configs
+from ponder import efforts
 from ponder.errors import ConfigError, DataError
 from ponder.text.tokenizer import Tokenizer
 from ponder.training import grpo, rollouts
@@ -196,6 +197,7 @@ def test_one_run_writes_everything(tmp_path: Path) -> None:
     settings |= {"group_size": 8}
     summary = grpo.run(configs.load(GRPOConfig, None, settings))
     assert summary["steps"] == 2 and (tmp_path / "run/model/model.safetensors").exists()
+    assert efforts.read(tmp_path / "run/model")["high"].think_budget == 9
     rows = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows] == [0, 1, 2]
     for key in (

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ponder import efforts
 from ponder.config import to_dict
 from ponder.progress import Progress
 from ponder.runs import Run
@@ -34,7 +35,7 @@ from ponder.training.settings import MAY_CHANGE
 from ponder.training.shared import cheaper, layouts
 from ponder.training.sources import random_for
 from ponder.training.supervised import start_model
-from ponder.types import Engine
+from ponder.types import EFFORTS, Engine
 
 EngineOf = Callable[[Any, Tokenizer], Any]
 __all__ = ["GRPOConfig", "Level", "run"]
@@ -207,6 +208,8 @@ class Learner:
         trainer = self.trainer
         folder = trainer.run.path / "model"
         models.save(trainer.model, folder, self.tokenizer)
+        if levels := {name: level for name, level in self.config.levels.items() if name in EFFORTS}:
+            efforts.write(folder, levels)
         summary = {"steps": trainer.step, "seconds": trainer.seconds, "model": str(folder), **row}
         trainer.run.write_json("summary.json", summary)
         return summary

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from ponder.config import Config
+from ponder import efforts
 from ponder.errors import ConfigError
 from ponder.training import rollouts
 from ponder.training.objective import PRESETS, Objective
@@ -18,13 +18,10 @@ EVAL_SEED = 7
 Clip = Annotated[float, Meta(ge=0)]
 
 
-class Level(Config):
-    """How to sample at one effort: `think_budget` thinking tokens at most, `answer_reserve` of `max_tokens` kept for the
-    answer, `share` of the problems asked at this level."""
+class Level(efforts.Level, kw_only=True):
+    """How to sample at one effort, and the `share` of the problems asked at it."""
 
     max_tokens: Positive = 128
-    think_budget: Count | None = None
-    answer_reserve: Count = 0
     share: Annotated[float, Meta(ge=0)] = 1.0
 
 
@@ -97,13 +94,7 @@ class Asker:
 
     def sampling(self, level: str, temperature: float) -> Sampling:
         """How to sample at `level`."""
-        v = self.config.levels[level]  # type: ignore[index]
-        return Sampling(
-            temperature=temperature,
-            max_tokens=v.max_tokens,
-            think_budget=v.think_budget,
-            answer_reserve=v.answer_reserve,
-        )
+        return self.config.levels[level].sampling(temperature)  # type: ignore[index]
 
     def __call__(self, number: int) -> rollouts.Ask:
         part, count = place(self.order, number)
