@@ -11,7 +11,7 @@ import contextlib
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -81,7 +81,7 @@ def line_figure(
         if doubling:
             _double(axes, sorted({x for one in series for x in one.x}))
         if percent:
-            axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+            axes.yaxis.set_major_formatter(_percent)
         axes.margins(x=0.15 if any(one.names for one in series) else 0.04, y=0.12)
         if percent:
             low, high = axes.get_ylim()
@@ -105,7 +105,7 @@ def bar_figure(
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         if percent:
-            axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+            axes.yaxis.set_major_formatter(_percent)
             axes.set_ylim(-0.02, 1.02)
         axes.grid(axis="x", visible=False)
         if len(series) > 1:
@@ -115,7 +115,7 @@ def bar_figure(
 
 def _draw(axes: Any, one: Series) -> None:
     colour = COLOURS[one.colour]
-    keep = [i for i, y in enumerate(one.y) if y is not None and math.isfinite(y)]
+    keep = [i for i, y in enumerate(one.y) if math.isfinite(y)]
     x, y = [one.x[i] for i in keep], [one.y[i] for i in keep]
     low, high = ([side[i] for i in keep] if len(side) else [] for side in (one.low, one.high))
     if one.bars and low:
@@ -130,6 +130,10 @@ def _draw(axes: Any, one: Series) -> None:
         axes.annotate(text, (place_x, place_y), (6, -11), textcoords="offset points", color=MUTED, fontsize=8.5)
 
 
+def _percent(value: float, _: int) -> str:
+    return f"{100 * value:.0f} %"
+
+
 def _double(axes: Any, values: Sequence[float]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(values, [f"{value:g}" for value in values])
@@ -137,13 +141,13 @@ def _double(axes: Any, values: Sequence[float]) -> None:
 
 
 @contextlib.contextmanager
-def _axes() -> Iterator[tuple[Any, Any]]:
+def _axes() -> Generator[tuple[Any, Any]]:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(cast(Any, STYLE)):
-        figure = Figure(figsize=SIZE)
+    with cast(Any, matplotlib).rc_context(STYLE):
+        figure: Any = Figure(figsize=SIZE)
         FigureCanvasSVG(figure)
         yield figure, figure.add_axes(MARGINS)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -161,7 +161,7 @@ def keep_model(source: Path, target: Path, levels: Mapping[Effort, Level]) -> No
 
 
 @contextmanager
-def timed(run: Run, stage: str) -> Iterator[None]:
+def timed(run: Run, stage: str) -> Generator[None]:
     """Log how long a stage took, also when it is cut short; a resumed stage adds a row."""
     started = time.monotonic()
     try:

@@ -180,10 +180,10 @@ def _tag(models: Sequence[Mapping[str, Any]], tag: str, name: str) -> Figure | N
 
 def training(report: Mapping[str, Any]) -> list[Figure]:
     """Curves from the metrics of each training stage; a metric that was not logged has no figure."""
-    stages = report.get("training") or {}
+    stages: Mapping[str, Any] = report.get("training") or {}
     figures: list[Figure] = []
     for stage, curves in (("grpo", GRPO_CURVES), ("sft", SFT_CURVES)):
-        rows = stages.get(stage) or []
+        rows: Sequence[Mapping[str, Any]] = stages.get(stage) or []
         for i, curve in enumerate(curves):
             series = [found for j, key in enumerate(curve.keys) if (found := _curve_series(rows, *key, colour=j + 1))]
             if series:
