@@ -34,6 +34,13 @@ def test_refuted(a: str, b: str) -> None:
     assert equal(b, a) is False
 
 
+def test_log_without_a_base_is_decided_only_when_no_base_matters() -> None:
+    assert equal("\\log 100", "2") is None
+    assert "base" in compare("\\log 100", "2").reason
+    assert equal("\\log_{10} 100", "2") is True
+    assert equal("\\log 100", "100") is False
+
+
 def test_a_deadline_is_a_timeout_with_no_score() -> None:
     grader = MathGrader(Policy(deadline=0.3))
     grade = grader.check("5", "\\boxed{9^{9^{9\\sin(\\pi/2)}}}")

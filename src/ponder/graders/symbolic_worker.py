@@ -23,12 +23,23 @@ _SIMPLE: dict[str, Any] = {
     "ceil": sympy.ceiling, "factorial": sympy.factorial, "binomial": sympy.binomial, "max": sympy.Max,
     "min": sympy.Min, "gcd": sympy.gcd, "lcm": sympy.lcm,
 }  # fmt: skip
+_BASE = Symbol("base of log", positive=True)
 _CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": I}
 
 
 def decide(a: Node, b: Node) -> tuple[bool | None, str]:
     """(truth, reason): whether two trees are the same function of their variables."""
     left, right = build(a, "real"), build(b, "real")
+    if _BASE not in (left - right).free_symbols:
+        return _compare(a, b, left, right)
+    if _vanishes(left - right):
+        return True, ""
+    if all(_numeric(left.subs(_BASE, base), right.subs(_BASE, base)) is False for base in (2, sympy.E, 10)):
+        return False, ""
+    return None, "depends on the base of log"
+
+
+def _compare(a: Node, b: Node, left: Any, right: Any) -> tuple[bool | None, str]:
     if left == right:
         return True, ""
     verdict = _numeric(left, right)
@@ -80,7 +91,7 @@ def _function(name: str, args: list[Any]) -> Any:
     if name in _SIMPLE:
         return _SIMPLE[name](*args)
     if name == "log":
-        base = args[1] if len(args) == 2 else Symbol("log_base", positive=True)
+        base = args[1] if len(args) == 2 else _BASE
         return sympy.log(args[0]) / sympy.log(base)
     if name == "det":
         return args[0].det()
