@@ -208,7 +208,7 @@ def test_a_wrong_training_key_is_said_before_training(stages: Stages, tmp_path: 
 
 def test_measuring_obeys_the_limits_of_training(stages: Stages, tmp_path: Path) -> None:
     bad = config(tmp_path)
-    levels = "[grpo.levels]\nlow = { max_tokens = 9, think_budget = 5, answer_reserve = 2 }\n\n[eval]"
+    levels = "[grpo.levels]\nlow = { max_tokens = 9, think_budget = 5, answer_reserve = 2, share = 0.5 }\n\n[eval]"
     (tmp_path / "mine.toml").write_text(RECIPE.replace("[eval]", levels))
     quickstart.run(bad)
     rows = read_rows(tmp_path / "run/attempts.jsonl")

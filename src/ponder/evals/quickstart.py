@@ -19,7 +19,6 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from ponder import config as configs
-from ponder import efforts
 from ponder.config import Config
 from ponder.efforts import Level
 from ponder.errors import ConfigError, unknown
@@ -30,7 +29,7 @@ from ponder.files import staged
 from ponder.progress import Progress
 from ponder.registry import locate
 from ponder.runs import Run
-from ponder.types import EFFORTS, Effort
+from ponder.types import EFFORTS
 
 STAGES = {"sft": "cold start (SFT)", "grpo": "reinforcement learning (GRPO)"}
 SETTINGS = {"sft": "ponder.training.sft:SFTConfig", "grpo": "ponder.training.grpo:GRPOConfig"}
@@ -83,7 +82,7 @@ def run(config: QuickstartConfig) -> dict[str, Any]:
                 label = quickstart_report.LABELS[name]
                 measure.measure(name, label, lambda at=folder: _engine(at), parts, store, identities[name])
         if not finished:
-            keep_model(run.path / "grpo" / "model", run.path / "model", recipe.measures[-1].levels)
+            keep_model(run.path / "grpo" / "model", run.path / "model")
             run.write_json(quickstart_report.FINISHED, {"models": identities})
         report = quickstart_report.write(run.path)
     return {
@@ -105,7 +104,10 @@ def read_recipe(config: QuickstartConfig) -> Recipe:
         raise unknown("preset", name, PRESETS)
     path = configs.find_recipe(name if name.endswith(".toml") else f"quickstart-{name}")
     recipe = configs.load(Recipe, path)
-    limits = {effort: level for effort, level in recipe.grpo.get("levels", {}).items() if effort in EFFORTS}
+    levels = {effort: level for effort, level in recipe.grpo.get("levels", {}).items() if effort in EFFORTS}
+    limits = {
+        effort: {k: v for k, v in level.items() if k in Level.__struct_fields__} for effort, level in levels.items()
+    }
     overrides: dict[str, Any] = {}
     for table in ("eval", "effort"):
         settings: Measure | None = getattr(recipe, table)
@@ -152,12 +154,10 @@ def _engine(folder: Path) -> Any:
     return measure.open_engine(str(folder))
 
 
-def keep_model(source: Path, target: Path, levels: Mapping[Effort, Level]) -> None:
-    """Copy the final model into the run's `model` folder with the effort limits it was trained under, all or nothing."""
+def keep_model(source: Path, target: Path) -> None:
+    """Copy the final model, effort limits included, into the run's `model` folder, all or nothing."""
     with staged(target) as temporary:
         shutil.copytree(source, temporary)
-        if levels:
-            efforts.write(temporary, {str(effort): level for effort, level in levels.items()})
 
 
 @contextmanager
