@@ -125,3 +125,16 @@ def test_solutions_as_references_and_options(tmp_path: Path) -> None:
         settings(write(tmp_path, [row]), options=['marks=["A:"]', "phrases=false"], reference_is_solution=True)
     )
     assert result["accuracy"] == 1.0
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ponder.cli import main
+
+    path = write(tmp_path, ROWS)
+    assert main(["grade", str(path), "--json", "--quiet", "--options", "percent=drop", "whole=100"]) == 0
+    assert json.loads(capsys.readouterr().out)["graded"] == 3
+    assert main(["grade", str(tmp_path / "none.jsonl")]) == 2
+    assert main(["grade", str(path), "--refrence", "x"]) == 2
+    assert "did you mean 'reference'" in capsys.readouterr().err
+    assert main(["grade", str(write(tmp_path, ["{"], "d.jsonl")), "--quiet"]) == 1
+    assert main(["grade"]) == 2

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ponder.graders import reading
 from ponder.graders.math import MathGrader, Policy, compare, equal
 
 TRUE = [
@@ -253,3 +254,12 @@ def test_work_is_bounded_before_it_is_done(text: str) -> None:
     assert equal(text, "\\frac{x+1}{y}", FAST) is not True
     assert equal(text, text) is True
     assert time.process_time() - started < 1.0
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    remembered = reading._read_short  # pyright: ignore[reportPrivateUsage]
+    before = remembered.cache_info().currsize
+    for power in range(2_000, 2_040):  # each a form of some thousand digits
+        assert equal(f"(9^{{{power}}}x+7^{{{power}}}y)^2", "x", FAST) is False
+    assert remembered.cache_info().currsize <= before + 1  # "x" alone
+    assert remembered.cache_info().maxsize == 8192

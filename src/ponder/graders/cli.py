@@ -23,7 +23,7 @@ from msgspec import Meta
 from ponder import intervals
 from ponder.config import Config, to_dict
 from ponder.errors import ConfigError, DataError, nearest
-from ponder.files import append_line, encode
+from ponder.files import append_line, encode, guard
 from ponder.graders import extract
 from ponder.graders.base import judge, make
 from ponder.progress import Progress
@@ -103,6 +103,8 @@ def run(config: GradeConfig) -> dict[str, Any]:
     out = Path(config.out).expanduser() if config.out else source.with_name(_stem(source) + ".graded.jsonl")
     if out.resolve() == source.resolve():
         raise ConfigError(f"out: {out} is the file that is read; choose another --out")
+    with guard(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     grader = make(config.grader, **_options(config.options))
     settings = content_hash({k: v for k, v in to_dict(config).items() if k not in ("out", "fresh", "file")})
     tally, done = Tally(), 0

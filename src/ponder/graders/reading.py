@@ -22,16 +22,40 @@ from ponder.graders.values import DEFAULT, Kind, Policy, Value, same, scaled
 
 _SIMPLE = re.compile(r"(-?)(?:\\[dt]?frac\{(\d{1,30})\}\{(\d{1,30})\}|(\d{1,30})/(\d{1,30}))", re.ASCII)
 
+MAX_KEPT = 20_000
+
 
 @lru_cache(maxsize=8192)
 def _read_short(text: str, drop_percent: bool) -> Value | str:
-    return _read(text, drop_percent)
+    value = _read(text, drop_percent)
+    if not isinstance(value, str) and _size(value) > MAX_KEPT:
+        raise _TooBigError(value)
+    return value
+
+
+class _TooBigError(Exception):
+    """Carries a value past the cache, which keeps no exceptions."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+
+def _size(value: Value) -> int:
+    """Bits of all coefficients of a value, roughly."""
+    polynomials = (value.form.top, value.form.bottom) if value.form else ()
+    own = sum(8 + c.numerator.bit_length() + c.denominator.bit_length() for p in polynomials for c in p.values())
+    return own + sum(_size(item) for item in value.items)
 
 
 def read(text: str, policy: Policy = DEFAULT) -> Value | str:
     """The value of an answer, or the reason it can not be read ("limit: ..." when it exceeds a static limit)."""
-    reader = _read_short if len(text) <= 200 else _read
-    return reader(text, policy.percent == "drop")
+    drop = policy.percent == "drop"
+    if len(text) > 200:
+        return _read(text, drop)
+    try:
+        return _read_short(text, drop)
+    except _TooBigError as error:
+        return error.value
 
 
 def _read(text: str, drop_percent: bool) -> Value | str:
