@@ -7,64 +7,103 @@
 
 /* scores -> probabilities, in place; `n` of them, padded to a multiple of 16 with what is ignored, then zeros. */
 static void softmax(float *x, int64_t n, int round) {
-    const v16 zero = {0};
+    const vec zero = {0};
     int64_t full = pad(n, 16);
     for (int64_t t = n; t < full; t++) x[t] = -INFINITY;
-    v16 most = zero - INFINITY;
-    for (int64_t t = 0; t < full; t += 16) {
-        v16 score = load(x + t);
+    vec most = zero - INFINITY;
+    for (int64_t t = 0; t < full; t += LANES) {
+        vec score = load(x + t);
         if (round) store(x + t, score = round_half(score));
         most = greater(most, score);
     }
-    float lanes[16], top;
+    float lanes[LANES], top;
     store(lanes, most);
     top = lanes[0];
-    for (int i = 1; i < 16; i++) top = lanes[i] > top ? lanes[i] : top;
-    v16 total = zero;
-    for (int64_t t = 0; t < full; t += 16) {
-        v16 e = exponential(load(x + t) - top);
-        if (t + 16 > n) {
-            float some[16];
+    for (int i = 1; i < LANES; i++) top = lanes[i] > top ? lanes[i] : top;
+    vec total = zero;
+    for (int64_t t = 0; t < full; t += LANES) {
+        vec e = exponential(load(x + t) - top);
+        if (t + LANES > n) {
+            float some[LANES];
             store(some, e);
-            for (int64_t i = n - t; i < 16; i++) some[i] = 0;
+            for (int64_t i = n > t ? n - t : 0; i < LANES; i++) some[i] = 0;
             e = load(some);
         }
         store(x + t, e);
         total += e;
     }
     float whole = sum(total);
-    for (int64_t t = 0; t < full; t += 16) {
-        v16 p = load(x + t) / whole;
+    for (int64_t t = 0; t < full; t += LANES) {
+        vec p = load(x + t) / whole;
         store(x + t, round ? round_half(p) : p);
     }
 }
 
-INLINE v16 cached(const void *from, int64_t at, int64_t half, int64_t count) {
-    if (half) return count >= 16 ? load_half((const uint16_t *)from + at) : load_half_some((const uint16_t *)from + at, count);
-    return count >= 16 ? load((const float *)from + at) : load_some((const float *)from + at, count);
+/* Ask for memory that the next item reads: slots lie far apart, where no processor looks ahead by itself. */
+INLINE void fetch(const void *from, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)from + i);
 }
 
-/* Any machine, any precision. `q`: G x `wide` floats, zeros behind H; `out` likewise. `scores`: room for n padded to 16. */
-static void attend_plain(const float *q, int64_t G, int64_t H, int64_t wide, const void *k, const void *v, int64_t half,
-                         int64_t n, int round, float *scores, float *out) {
-    for (int64_t g = 0; g < G; g++) {
-        for (int64_t t = 0; t < n; t++) {
-            v16 total = {0};
-            for (int64_t h = 0; h < H; h += 16) total += load(q + g * wide + h) * cached(k, t * H + h, half, H - h);
-            scores[t] = sum(total);
-        }
-        softmax(scores, n, round);
-        for (int64_t h = 0; h < H; h += 16) {
-            v16 even = {0}, odd = {0};
-            int64_t t = 0;
-            for (; t + 1 < n; t += 2) {
-                even += cached(v, t * H + h, half, H - h) * scores[t];
-                odd += cached(v, t * H + H + h, half, H - h) * scores[t + 1];
-            }
-            if (t < n) even += cached(v, t * H + h, half, H - h) * scores[t];
-            store(out + g * wide + h, even + odd);
+/* LANES numbers of the cache; `whole`: H is a multiple of that, so there are always so many. */
+INLINE vec cached(const void *from, int64_t at, int64_t count, const int half, const int whole) {
+    if (half)
+        return whole || count >= LANES ? load_half((const uint16_t *)from + at) : load_half_some((const uint16_t *)from + at, count);
+    return whole || count >= LANES ? load((const float *)from + at) : load_some((const float *)from + at, count);
+}
+
+/* Weighted sums of LANES columns from `h` on for R queries, even and odd positions apart. */
+INLINE void gather(const int R, const float *p, int64_t span, const void *v, int64_t H, int64_t h, int64_t n, float *out,
+                      int64_t wide, const int half, const int whole) {
+    vec even[4], odd[4];
+    int64_t t = 0;
+#pragma GCC unroll 4
+    for (int g = 0; g < R; g++) even[g] = odd[g] = (vec){0};
+    for (; t + 1 < n; t += 2) {
+        vec a = cached(v, t * H + h, H - h, half, whole), b = cached(v, t * H + H + h, H - h, half, whole);
+#pragma GCC unroll 4
+        for (int g = 0; g < R; g++) {
+            even[g] += a * p[g * span + t];
+            odd[g] += b * p[g * span + t + 1];
         }
     }
+    if (t < n)
+#pragma GCC unroll 4
+        for (int g = 0; g < R; g++) even[g] += cached(v, t * H + h, H - h, half, whole) * p[g * span + t];
+#pragma GCC unroll 4
+    for (int g = 0; g < R; g++) store(out + g * wide + h, even[g] + odd[g]);
+}
+
+/* Any machine, any precision. `q`: G x `wide` floats, zeros behind H; `out` likewise. `scores`: G x `span`. The next item's
+   keys and values begin `ahead` bytes behind these. */
+INLINE void attend_any(const float *q, int64_t G, int64_t H, int64_t wide, const void *k, const void *v, int64_t n,
+                       int64_t ahead, float *scores, int64_t span, float *out, const int half, const int whole) {
+    const int64_t bytes = H * (half ? 2 : 4);
+    for (int64_t t = 0; t < n; t++) {
+        fetch((const char *)k + ahead + t * bytes, bytes);
+        fetch((const char *)v + ahead + t * bytes, bytes);
+        for (int64_t g = 0; g < G; g++) {
+            vec total = {0};
+            for (int64_t h = 0; h < H; h += LANES) total += load(q + g * wide + h) * cached(k, t * H + h, H - h, half, whole);
+            scores[g * span + t] = sum(total);
+        }
+    }
+    for (int64_t g = 0; g < G; g++) softmax(scores + g * span, n, half);
+    for (int64_t h = 0; h < H; h += LANES) {
+        int64_t g = 0;
+        for (; g + 4 <= G; g += 4) gather(4, scores + g * span, span, v, H, h, n, out + g * wide, wide, half, whole);
+        for (; g + 2 <= G; g += 2) gather(2, scores + g * span, span, v, H, h, n, out + g * wide, wide, half, whole);
+        for (; g < G; g++) gather(1, scores + g * span, span, v, H, h, n, out + g * wide, wide, half, whole);
+    }
+}
+
+static void attend_plain(const float *q, int64_t G, int64_t H, int64_t wide, const void *k, const void *v, int64_t half,
+                         int64_t n, int64_t ahead, float *scores, int64_t span, float *out) {
+    if (half)
+        attend_any(q, G, H, wide, k, v, n, ahead, scores, span, out, 1, 0);
+    else if (H % LANES)
+        attend_any(q, G, H, wide, k, v, n, ahead, scores, span, out, 0, 0);
+    else
+        attend_any(q, G, H, wide, k, v, n, ahead, scores, span, out, 0, 1);
 }
 
 #if BF16_DOT
@@ -104,7 +143,8 @@ INLINE void turn_16(__m512i *x) {
 
 /* Scores of 16 keys (`left` of them real) for G queries. A score is summed over pairs in their order. */
 INLINE void score_16(const uint16_t *q, int64_t G, int64_t wide, int64_t H, const uint16_t *k, int64_t left,
-                     float *scores, int64_t span) {
+                     const uint16_t *next, float *scores, int64_t span) {
+    fetch(next, 16 * H * 2);
     for (int64_t h = 0; h < H; h += 32) {
         __m512i keys[16];
 #pragma GCC unroll 16
@@ -125,7 +165,7 @@ INLINE void score_16(const uint16_t *q, int64_t G, int64_t wide, int64_t H, cons
 
 /* Weighted sums of 32 columns for `G` queries, over positions in pairs, in their order. */
 INLINE void gather_32(const int G, const uint16_t *p, int64_t p_stride, const uint16_t *v, int64_t H, int64_t count,
-                      int64_t n, float *out, int64_t wide) {
+                      int64_t n, const uint16_t *next, float *out, int64_t wide) {
     const __m512i first = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37,
                                            5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
@@ -133,6 +173,7 @@ INLINE void gather_32(const int G, const uint16_t *p, int64_t p_stride, const ui
 #pragma GCC unroll 4
     for (int g = 0; g < G; g++) total[g][0] = total[g][1] = _mm512_setzero_ps();
     for (int64_t t = 0; t < n; t += 2) {
+        fetch(next + t * H, 4 * H);
         __m512i a = pairs(v + t * H, count), b = pairs(v + (t + 1 < n ? t + 1 : t) * H, count);
         __m512bh low = (__m512bh)_mm512_permutex2var_epi16(a, first, b);
         __m512bh high = (__m512bh)_mm512_permutex2var_epi16(a, second, b);
@@ -152,19 +193,20 @@ INLINE void gather_32(const int G, const uint16_t *p, int64_t p_stride, const ui
     }
 }
 
-/* As `attend_plain` in bf16. `q` G x `wide` bf16; `scores` G x `span`; `p` likewise, bf16. `wide` is a multiple of 32. */
+/* As `attend_plain` in bf16. `q` G x `wide` bf16; `scores` G x `span`; `p` likewise, bf16. `wide` is a multiple of 32.
+   The next item's keys and values begin `ahead` elements behind these. */
 static void attend_dot(const uint16_t *q, int64_t G, int64_t H, int64_t wide, const uint16_t *k, const uint16_t *v,
-                       int64_t n, float *scores, uint16_t *p, int64_t span, float *out) {
-    for (int64_t t = 0; t < n; t += 16) score_16(q, G, wide, H, k + t * H, n - t, scores + t, span);
+                       int64_t n, int64_t ahead, float *scores, uint16_t *p, int64_t span, float *out) {
+    for (int64_t t = 0; t < n; t += 16) score_16(q, G, wide, H, k + t * H, n - t, k + ahead + t * H, scores + t, span);
     for (int64_t g = 0; g < G; g++) {
         softmax(scores + g * span, n, 1);
-        for (int64_t t = 0; t < n; t += 16) store_half(p + g * span + t, load(scores + g * span + t));
+        for (int64_t t = 0; t < n; t += LANES) store_half(p + g * span + t, load(scores + g * span + t));
     }
     for (int64_t h = 0; h < H; h += 32) {
         int64_t g = 0;
-        for (; g + 4 <= G; g += 4) gather_32(4, p + g * span, span, v + h, H, H - h, n, out + g * wide + h, wide);
-        for (; g + 2 <= G; g += 2) gather_32(2, p + g * span, span, v + h, H, H - h, n, out + g * wide + h, wide);
-        for (; g < G; g++) gather_32(1, p + g * span, span, v + h, H, H - h, n, out + g * wide + h, wide);
+        for (; g + 4 <= G; g += 4) gather_32(4, p + g * span, span, v + h, H, H - h, n, v + ahead, out + g * wide + h, wide);
+        for (; g + 2 <= G; g += 2) gather_32(2, p + g * span, span, v + h, H, H - h, n, v + ahead, out + g * wide + h, wide);
+        for (; g < G; g++) gather_32(1, p + g * span, span, v + h, H, H - h, n, v + ahead, out + g * wide + h, wide);
     }
 }
 

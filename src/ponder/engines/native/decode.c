@@ -122,7 +122,7 @@ static void meet(const Hand *h) {
     if (h->threads > 1) barrier_wait((Barrier *)&h->job->barrier);
 }
 
-INLINE void put(char *row, int64_t at, int dot, v16 x) {
+INLINE void put(char *row, int64_t at, int dot, vec x) {
     if (dot)
         store_half((uint16_t *)row + at, x);
     else
@@ -141,19 +141,25 @@ static void look_up(const Hand *h) {
     }
 }
 
+/* Sum of squares in fp64, which no order of summation changes once it is rounded to fp32. */
+static double squares(const float *x, int64_t n) {
+    double some[8] = {0}, total = 0;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++) some[j] += (double)x[i + j] * x[i + j];
+    for (; i < n; i++) total += (double)x[i] * x[i];
+    for (int j = 0; j < 8; j++) total += some[j];
+    return total;
+}
+
 /* RMS norm of every row of the chunk into the thread's own buffer, as input of a matrix. */
 static void norm(const Hand *h, const float *weight, int dot, int round) {
     int64_t D = pad(h->m->width, 16), stride = input_stride(h->m->width, dot);
     for (int64_t i = 0; i < h->rows; i++) {
         const float *x = h->shared->x + i * D;
-        v16 squares = {0};
-        for (int64_t d = 0; d < D; d += 16) {
-            v16 piece = load(x + d);
-            squares += piece * piece;
-        }
-        float scale = 1.0f / sqrtf(sum(squares) / (float)h->m->width + (float)h->m->eps);
-        for (int64_t d = 0; d < D; d += 16) {
-            v16 y = load(x + d) * scale * load(weight + d);
+        float scale = (float)(1.0 / sqrt(squares(x, h->m->width) / (double)h->m->width + h->m->eps));
+        for (int64_t d = 0; d < D; d += LANES) {
+            vec y = load(x + d) * scale * load(weight + d);
             put(h->own->normed + i * stride, d, dot, round ? round_half(y) : y);
         }
     }
@@ -169,12 +175,7 @@ static void multiply_chunk(const Hand *h, const Matrix *w, const void *input, fl
 }
 
 static void norm_head(float *x, const float *weight, int64_t H, double eps) {
-    v16 squares = {0};
-    for (int64_t i = 0; i < H; i += 16) {
-        v16 piece = H - i >= 16 ? load(x + i) : load_some(x + i, H - i);
-        squares += piece * piece;
-    }
-    float scale = 1.0f / sqrtf(sum(squares) / (float)H + (float)eps);
+    float scale = (float)(1.0 / sqrt(squares(x, H) / (double)H + eps));
     for (int64_t i = 0; i < H; i++) x[i] = x[i] * scale * weight[i];
 }
 
@@ -232,18 +233,21 @@ static void attend(const Hand *h, int64_t layer, int64_t i, int64_t kv_head, int
     const char *k = (const char *)h->job->k + at, *v = (const char *)h->job->v + at;
     const float *q = h->shared->qkv + i * qkv_width(m) + kv_head * G * H;
     const int dot = (int)m->blocks[0].out.dot;
+    int64_t ahead = kv_head + 1 < m->kv_heads ? h->job->capacity * H * element
+                    : i + 1 < h->rows          ? slot_at(h->job, layer, item + 1, 0) * element - at
+                                               : 0;
 #if BF16_DOT
     if (dot) {
         for (int64_t g = 0; g < G; g++)
             for (int64_t j = 0; j < wide; j++) s->q[g * wide + j] = j < H ? half_of(q[g * H + j]) : 0;
-        attend_dot(s->q, G, H, wide, (const uint16_t *)k, (const uint16_t *)v, n, s->scores, s->p, span, s->out);
+        attend_dot(s->q, G, H, wide, (const uint16_t *)k, (const uint16_t *)v, n, ahead / 2, s->scores, s->p, span, s->out);
     } else
 #endif
     {
         float *wider = (float *)s->q;
         for (int64_t g = 0; g < G; g++)
             for (int64_t j = 0; j < wide; j++) wider[g * wide + j] = j < H ? q[g * H + j] : 0;
-        attend_plain(wider, G, H, wide, k, v, m->half, n, (int)m->half, s->scores, s->out);
+        attend_plain(wider, G, H, wide, k, v, m->half, n, ahead, s->scores, span, s->out);
     }
     char *to = h->shared->attended + i * input_stride(m->heads * H, dot);
     for (int64_t g = 0; g < G; g++)
@@ -263,9 +267,9 @@ static void act(const Hand *h, const Block *b) {
     const int round = (int)h->m->half;
     part(h, panels(&b->gate), &first, &last);
     for (int64_t i = 0; i < h->rows; i++)
-        for (int64_t f = first * 16; f < last * 16; f += 16) {
-            v16 gate = load(h->shared->gate + i * F + f), up = load(h->shared->up + i * F + f);
-            v16 y = gate / (exponential(-gate) + 1.0f);
+        for (int64_t f = first * LANES; f < last * LANES; f += LANES) {
+            vec gate = load(h->shared->gate + i * F + f), up = load(h->shared->up + i * F + f);
+            vec y = gate / (exponential(-gate) + 1.0f);
             y = (round ? round_half(y) : y) * up;
             put(h->shared->acted + i * stride, f, (int)b->down.dot, round ? round_half(y) : y);
         }

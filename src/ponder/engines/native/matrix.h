@@ -1,9 +1,9 @@
 /* Matrix products with packed weights.
 
-   A matrix of `outputs` x `inputs` is stored as panels of 16 outputs; a panel is, for each unit of inputs, one vector of
-   64 bytes. A unit is one input in fp32, or two in bf16. Inputs of a row are the same units, 4 bytes each, contiguous. So
-   one inner loop serves both: broadcast a unit, multiply by the vector, add. Every output is summed in one order,
-   whatever the tile it was computed in. */
+   A matrix of `outputs` x `inputs` is stored as panels of LANES outputs; a panel is, for each unit of inputs, one vector. A
+   unit is one input in fp32, or two in bf16. Inputs of a row are the same units, 4 bytes each, contiguous. So one inner
+   loop serves both: broadcast a unit, multiply by the vector, add. Every output is summed in one order, whatever the tile
+   it was computed in. */
 #ifndef PONDER_MATRIX_H
 #define PONDER_MATRIX_H
 
@@ -16,6 +16,8 @@ typedef struct {
     const float *bias;   /* padded to whole panels, or NULL */
 } Matrix;
 
+#define VECTOR (4 * LANES) /* bytes */
+
 enum { WRITE, WRITE_ROUNDED, ADD, ADD_ROUNDED };
 
 typedef struct {
@@ -25,18 +27,18 @@ typedef struct {
 } Sink;
 
 INLINE int64_t units(const Matrix *m) { return m->dot ? (m->inputs + 1) / 2 : m->inputs; }
-INLINE int64_t panels(const Matrix *m) { return (m->outputs + 15) / 16; }
+INLINE int64_t panels(const Matrix *m) { return (m->outputs + LANES - 1) / LANES; }
 
 /* Units summed before the sum is added to that of those before. In bf16 these are the stretches of torch's library on such
    machines, which makes most results equal to the last bit. */
 INLINE int64_t stretch(const Matrix *m) { return m->dot && m->inputs > 1024 ? 512 : 256; }
 
-INLINE v16 multiply(int dot, v16 total, const char *unit, v16 weights) {
+INLINE vec multiply(int dot, vec total, const char *unit, vec weights) {
 #if BF16_DOT
     if (dot) {
         int32_t pair;
         memcpy(&pair, unit, 4);
-        return (v16)_mm512_dpbf16_ps((__m512)total, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)weights);
+        return (vec)_mm512_dpbf16_ps((__m512)total, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)weights);
     }
 #endif
     (void)dot;
@@ -46,14 +48,14 @@ INLINE v16 multiply(int dot, v16 total, const char *unit, v16 weights) {
 }
 
 static __attribute__((noinline)) void sink_row(const Sink *s, int64_t row, int64_t column, int count, int64_t limit,
-                                               const v16 *totals, const float *bias) {
+                                               const vec *totals, const float *bias) {
     float *to = s->to + row * s->stride + column;
-    for (int j = 0; j < count; j++, column += 16, to += 16) {
-        v16 x = totals[j];
+    for (int j = 0; j < count; j++, column += LANES, to += LANES) {
+        vec x = totals[j];
         if (bias) x += load(bias + column);
         if (s->kind & 1) x = round_half(x);
-        if (column + 16 > limit) { /* only logits end within a panel; all else is padded */
-            float some[16];
+        if (column + LANES > limit) { /* only logits end within a panel; all else is padded */
+            float some[LANES];
             store(some, x);
             for (int64_t i = 0; i < limit - column; i++) to[i] = some[i];
             return;
@@ -66,21 +68,21 @@ static __attribute__((noinline)) void sink_row(const Sink *s, int64_t row, int64
 /* `R` rows times `C` panels, both known at compile time. */
 INLINE void tile(const int R, const int C, const int dot, const Matrix *m, const char *a, int64_t a_stride, int64_t row,
                  int64_t panel, int64_t limit, const Sink *s) {
-    const int64_t count = units(m), step = count * 64;
+    const int64_t count = units(m), step = count * VECTOR;
     const char *w = m->weights + panel * step;
     a += row * a_stride;
-    v16 done[8][8]; /* apart from the totals, which stay in registers */
+    vec done[8][8]; /* apart from the totals, which stay in registers */
     for (int64_t begin = 0, end; begin < count; begin = end) {
-        v16 total[8][8];
+        vec total[8][8];
 #pragma GCC unroll 8
         for (int i = 0; i < R; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < C; j++) total[i][j] = (v16){0};
+            for (int j = 0; j < C; j++) total[i][j] = (vec){0};
         end = begin + stretch(m) < count ? begin + stretch(m) : count;
         for (int64_t u = begin; u < end; u++) {
-            v16 weights[8];
+            vec weights[8];
 #pragma GCC unroll 8
-            for (int j = 0; j < C; j++) weights[j] = load((const float *)(w + j * step + u * 64));
+            for (int j = 0; j < C; j++) weights[j] = load((const float *)(w + j * step + u * VECTOR));
 #pragma GCC unroll 8
             for (int i = 0; i < R; i++)
 #pragma GCC unroll 8
@@ -92,7 +94,7 @@ INLINE void tile(const int R, const int C, const int dot, const Matrix *m, const
 #pragma GCC unroll 8
             for (int j = 0; j < C; j++) done[i][j] = begin ? done[i][j] + total[i][j] : total[i][j];
     }
-    for (int i = 0; i < R; i++) sink_row(s, row + i, panel * 16, C, limit, done[i], m->bias);
+    for (int i = 0; i < R; i++) sink_row(s, row + i, panel * LANES, C, limit, done[i], m->bias);
 }
 
 #define BAND(R, C)                                                                                                     \
@@ -114,7 +116,7 @@ BAND(8, 3) BAND(8, 2) BAND(8, 1) BAND(4, 6) BAND(4, 3) BAND(4, 1) BAND(2, 8) BAN
 BAND(1, 1)
 #else
 #define TALL 4
-BAND(4, 1) BAND(2, 2) BAND(2, 1) BAND(1, 4) BAND(1, 2) BAND(1, 1)
+BAND(4, 3) BAND(4, 2) BAND(4, 1) BAND(2, 4) BAND(2, 2) BAND(2, 1) BAND(1, 8) BAND(1, 4) BAND(1, 1)
 #endif
 
 static void rows_of(int R, const Matrix *m, const char *a, int64_t a_stride, int64_t from, int64_t to, int64_t panel,
@@ -126,9 +128,9 @@ static void rows_of(int R, const Matrix *m, const char *a, int64_t a_stride, int
     case 2: SWEEP(2, 8) SWEEP(2, 4) SWEEP(2, 1) break;
     default: SWEEP(1, 8) SWEEP(1, 4) SWEEP(1, 1)
 #else
-    case 4: SWEEP(4, 1) break;
-    case 2: SWEEP(2, 2) SWEEP(2, 1) break;
-    default: SWEEP(1, 4) SWEEP(1, 2) SWEEP(1, 1)
+    case 4: SWEEP(4, 3) SWEEP(4, 2) SWEEP(4, 1) break;
+    case 2: SWEEP(2, 4) SWEEP(2, 2) SWEEP(2, 1) break;
+    default: SWEEP(1, 8) SWEEP(1, 4) SWEEP(1, 1)
 #endif
     }
 }
@@ -147,7 +149,7 @@ static void product(const Matrix *m, const void *a, int64_t a_stride, int64_t ro
 
 int64_t ponder_packed_bytes(int64_t outputs, int64_t inputs, int64_t dot) {
     Matrix m = {outputs, inputs, dot, 0, 0};
-    return panels(&m) * units(&m) * 64;
+    return panels(&m) * units(&m) * VECTOR;
 }
 
 INLINE float weight_at(const void *source, int64_t half, int64_t index) {
@@ -160,13 +162,13 @@ void ponder_pack(char *to, const void *source, int64_t half, int64_t outputs, in
     int64_t count = units(&m), wide = dot ? 2 : 1;
     memset(to, 0, (size_t)ponder_packed_bytes(outputs, inputs, dot));
     for (int64_t o = 0; o < outputs; o++) {
-        char *lane = to + (o / 16) * count * 64 + (o % 16) * 4;
+        char *lane = to + (o / LANES) * count * VECTOR + (o % LANES) * 4;
         for (int64_t i = 0; i < inputs; i++) {
             float x = weight_at(source, half, o * inputs + i);
             if (dot)
-                ((uint16_t *)(lane + (i / wide) * 64))[i % wide] = half_of(x);
+                ((uint16_t *)(lane + (i / wide) * VECTOR))[i % wide] = half_of(x);
             else
-                *(float *)(lane + i * 64) = x;
+                *(float *)(lane + i * VECTOR) = x;
         }
     }
 }

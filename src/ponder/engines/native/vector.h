@@ -1,4 +1,5 @@
-/* Sixteen floats at a time, in the compiler's portable vector types: one AVX-512 register, two of AVX2, four of NEON.
+/* As many floats at a time as a register holds, in the compiler's portable vector types: 16 with AVX-512, 8 with AVX, else 4.
+   Buffers are padded to multiples of 16 everywhere.
 
    Every sum below has one fixed order, so a result never depends on how many rows are computed together. */
 #ifndef PONDER_VECTOR_H
@@ -33,37 +34,43 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-typedef float v16 __attribute__((vector_size(64)));
-typedef int32_t i16 __attribute__((vector_size(64)));
-typedef uint32_t u16 __attribute__((vector_size(64)));
-typedef uint16_t h16 __attribute__((vector_size(32)));
-typedef float v8 __attribute__((vector_size(32)));
-typedef float v4 __attribute__((vector_size(16)));
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * LANES)));
+typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
+typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
 
 INLINE int64_t pad(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-INLINE v16 load(const float *from) {
-    v16 x;
+INLINE vec load(const float *from) {
+    vec x;
     memcpy(&x, from, sizeof x);
     return x;
 }
 
-INLINE void store(float *to, v16 x) { memcpy(to, &x, sizeof x); }
+INLINE void store(float *to, vec x) { memcpy(to, &x, sizeof x); }
 
-INLINE v16 load_half(const uint16_t *from) {
-    h16 x;
+INLINE vec load_half(const uint16_t *from) {
+    halves x;
     memcpy(&x, from, sizeof x);
-    return (v16)(__builtin_convertvector(x, u16) << 16);
+    return (vec)(__builtin_convertvector(x, bits) << 16);
 }
 
 /* To the nearest bf16, ties to even; the default NaNs stay NaN. */
-INLINE v16 round_half(v16 x) {
-    u16 bits = (u16)x;
-    return (v16)((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000u);
+INLINE vec round_half(vec x) {
+    bits b = (bits)x;
+    return (vec)((b + 0x7fff + ((b >> 16) & 1)) & 0xffff0000u);
 }
 
-INLINE void store_half(uint16_t *to, v16 rounded) {
-    h16 x = __builtin_convertvector((u16)rounded >> 16, h16);
+INLINE void store_half(uint16_t *to, vec rounded) {
+    halves x = __builtin_convertvector((bits)rounded >> 16, halves);
     memcpy(to, &x, sizeof x);
 }
 
@@ -89,54 +96,54 @@ INLINE float of_half(uint16_t h) {
     return x;
 }
 
-/* The first `count` < 16 numbers, zeros behind them. */
-INLINE v16 load_some(const float *from, int64_t count) {
-    float x[16] = {0};
+/* The first `count` < LANES numbers, zeros behind them. */
+INLINE vec load_some(const float *from, int64_t count) {
+    float x[LANES] = {0};
     for (int64_t i = 0; i < count; i++) x[i] = from[i];
     return load(x);
 }
 
-INLINE v16 load_half_some(const uint16_t *from, int64_t count) {
-    uint16_t x[16] = {0};
+INLINE vec load_half_some(const uint16_t *from, int64_t count) {
+    uint16_t x[LANES] = {0};
     for (int64_t i = 0; i < count; i++) x[i] = from[i];
     return load_half(x);
 }
 
-INLINE float sum(v16 x) {
-    v8 halves[2];
-    memcpy(halves, &x, sizeof x);
-    v8 eight = halves[0] + halves[1];
-    v4 quarters[2];
-    memcpy(quarters, &eight, sizeof eight);
-    v4 four = quarters[0] + quarters[1];
-    return (four[0] + four[2]) + (four[1] + four[3]);
+INLINE float sum(vec x) {
+    float lanes[LANES];
+    store(lanes, x);
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
 }
 
-INLINE v16 choose(i16 where, v16 yes, v16 no) { return (v16)((where & (i16)yes) | (~where & (i16)no)); }
+INLINE vec choose(ints where, vec yes, vec no) { return (vec)((where & (ints)yes) | (~where & (ints)no)); }
 
-INLINE v16 greater(v16 a, v16 b) { return choose(a > b, a, b); }
+INLINE vec greater(vec a, vec b) { return choose(a > b, a, b); }
 
 /* e^x within one unit in the last place, x clamped to what a normal float can hold; NaN stays NaN. Reduction and
    polynomial are those of SLEEF (Shibata and Petrogalli 2019, arXiv 2001.09258), which torch uses. */
-INLINE v16 exponential(v16 x) {
-    const v16 zero = {0};
-    v16 low = zero - 87.3f, high = zero + 88.3f;
+INLINE vec exponential(vec x) {
+    const vec zero = {0};
+    vec low = zero - 87.3f, high = zero + 88.3f;
     x = choose(x < low, low, choose(x > high, high, x));
-    v16 shifted = x * 1.442695041f;
+    vec shifted = x * 1.442695041f;
     KEEP(shifted); /* rounded on its own */
     shifted += 12582912.0f;
-    v16 turns = shifted - 12582912.0f;
-    v16 rest = x - turns * 0.693145751953125f;
+    vec turns = shifted - 12582912.0f;
+    vec rest = x - turns * 0.693145751953125f;
     rest = rest - turns * 1.428606765330187e-06f;
-    v16 y = rest * 0.000198527617612853646f + 0.00139304355252534151f;
+    vec y = rest * 0.000198527617612853646f + 0.00139304355252534151f;
     y = y * rest + 0.00833336077630519867f;
     y = y * rest + 0.0416664853692054749f;
     y = y * rest + 0.166666671633720398f;
     y = y * rest + 0.5f;
-    v16 square = rest * rest;
+    vec square = rest * rest;
     y = square * y + rest + 1.0f;
-    i16 exponent = (i16)shifted - 0x4b400000; /* the integer, out of the low mantissa bits */
-    return y * (v16)((exponent + 127) << 23);
+    ints exponent = (ints)shifted - 0x4b400000; /* the integer, out of the low mantissa bits */
+    return y * (vec)((exponent + 127) << 23);
 }
 
 #endif
