@@ -22,7 +22,9 @@ class _Norm(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
         x32 = x.float()
-        scale = x32.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        # in fp64, so that no order of summation shows in fp32: the native kernel gets the same scale to the last bit
+        length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True, dtype=torch.float64)
+        scale = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_().float()
         ctx.save_for_backward(x, weight, scale)
         return (x32 * scale).mul_(weight).to(dtype)
 
