@@ -32,9 +32,9 @@ static void softmax(float *x, int64_t n, int round) {
         store(x + t, e);
         total += e;
     }
-    float whole = sum(total);
+    float share = 1.0f / sum(total);
     for (int64_t t = 0; t < full; t += LANES) {
-        vec p = load(x + t) / whole;
+        vec p = load(x + t) * share; /* torch multiplies too: the last bit agrees */
         store(x + t, round ? round_half(p) : p);
     }
 }
