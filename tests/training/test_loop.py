@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from ponder import config as configs
 from ponder.errors import CheckpointError, ConfigError, PonderError, RunError, WorkError
@@ -182,21 +185,51 @@ def test_impossible_values_are_one_line(cls: Any, key: str, value: Any, message:
         ({"row_tokens": 4096}, "context is 512"),
         ({"compile": True, "row_tokens": 0}, "compile = true needs packed rows"),
         ({"device": "cuda"}, "no CUDA device"),
-        ({"log": "trackio"}, "trackio is not installed"),
     ],
 )
 def test_impossible_runs_are_one_line(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     if changes.get("device") == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    if "log" in changes:
-        try:
-            import trackio  # noqa: F401
-
-            pytest.skip("trackio is installed")
-        except ImportError:
-            pass
     with pytest.raises(PonderError, match=message):
         sft.run(configs.load(sft.SFTConfig, None, {**TINY, "out": str(tmp_path / "run"), **changes}))
+
+
+@pytest.mark.parametrize(("name", "module"), [("tensorboard", "torch.utils.tensorboard"), ("trackio", "trackio")])
+def test_missing_logger_is_one_line(name: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=f"{name} is not installed; pip install {name}"):
+        sft.run(configs.load(sft.SFTConfig, None, {**TINY, "out": str(tmp_path / "run"), "log": name}))
+
+
+def test_loggers_get_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, dict[str, float]]] = []
+    fake = SimpleNamespace(
+        init=lambda **_: None, log=lambda row, step: told.append((step, row)), finish=lambda: told.append((-1, {}))
+    )
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    sft.run(configs.load(sft.SFTConfig, None, {**TINY, "out": str(tmp_path / "run"), "log": "trackio"}))
+    assert [step for step, _ in told] == [1, 2, 3, -1]
+    assert all({"loss", "grad_norm"} <= row.keys() for _, row in told[:-1])
+
+
+def test_full_disk_is_one_line_and_keeps_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("Error while serializing: IoError(Os { code: 28 }) No space left on device (os error 28)")
+
+    with Run.open(tmp_path / "run", "x", {}) as run:
+        trainer = Trainer(small(), Train(threads=1), run)
+        trainer.save()
+        trainer.step = 1
+        monkeypatch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(WorkError, match="disk is full"):
+            trainer.save()
+        assert [p.name for p in run.checkpoints.iterdir()] == ["step-0000000"]
+
+
+def test_run_ends_by_the_clock(tmp_path: Path) -> None:
+    settings = {**TINY, "steps": 1_000_000, "max_minutes": 0.01, "out": str(tmp_path / "run"), "save_every": 0}
+    summary = sft.run(configs.load(sft.SFTConfig, None, settings))
+    assert 0.6 <= summary["seconds"] < 20 and 1 <= summary["steps"] < 1_000_000
 
 
 def test_bf16_learns_like_fp32(tmp_path: Path) -> None:

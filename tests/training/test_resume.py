@@ -29,7 +29,7 @@ log = loop.Trainer.log
 def logged(self, row):
     log(self, row)
     if self.step == stop_at:
-        os.kill(os.getpid(), 9)
+        os.kill(os.getpid(), {number})
 loop.Trainer.log = logged
 {module}.run(settings)
 """
@@ -40,8 +40,10 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def launch(module: str, kind: str, settings: dict[str, Any], stop_at: int = -1) -> int:
-    script = SCRIPT.format(module=module, kind=kind)
+def launch(
+    module: str, kind: str, settings: dict[str, Any], stop_at: int = -1, signal_number: int = signal.SIGKILL
+) -> int:
+    script = SCRIPT.format(module=module, kind=kind, number=int(signal_number))
     command = [sys.executable, "-c", script, json.dumps(settings), str(stop_at)]
     mark = str(Path(settings["out"]).parent)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", MARK: mark}
@@ -79,10 +81,26 @@ def test_killed_run_resumes_to_the_bit(case: str, tmp_path: Path) -> None:
     assert launch(module, kind, broken) == 0
     assert without_times(tmp_path / "whole") == without_times(tmp_path / "broken")
     assert any(row.get("grad_norm", 0) > 0 for row in without_times(tmp_path / "whole"))
+    if case == "grpo":
+        assert (tmp_path / "whole/rollouts.jsonl").read_text() == (tmp_path / "broken/rollouts.jsonl").read_text()
     last = "checkpoints/step-0000006/weights.safetensors"
     whole, resumed = load_file(tmp_path / "whole" / last), load_file(tmp_path / "broken" / last)
     assert whole.keys() == resumed.keys()
     assert all(whole[name].equal(resumed[name]) for name in whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["sft", "grpo"])
+def test_interrupted_run_saves_its_step_and_resumes_to_the_bit(case: str, tmp_path: Path) -> None:
+    """Ctrl-C during step 3, far from the next checkpoint."""
+    module, kind, settings = CASES[case]
+    settings = {**settings, "save_every": 0}
+    assert launch(module, kind, {**settings, "out": str(tmp_path / "whole")}) == 0
+    broken = {**settings, "out": str(tmp_path / "broken")}
+    assert launch(module, kind, broken, stop_at=3, signal_number=signal.SIGINT) != 0
+    assert (tmp_path / "broken/checkpoints/step-0000003/state.json").exists()
+    assert launch(module, kind, broken) == 0
+    assert without_times(tmp_path / "whole") == without_times(tmp_path / "broken")
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,12 +61,21 @@ def save(folder: Path, state: State, keep: int) -> Path:
         temporary.mkdir(parents=True)
         for name, tensors in state.tensors.items():
             extra = {"rng.torch": torch_rng} if name == "optimizer" else {}
-            save_file({**{k: v.cpu() for k, v in tensors.items()}, **extra}, temporary / f"{name}.safetensors")
+            _write({**{k: v.cpu() for k, v in tensors.items()}, **extra}, temporary / f"{name}.safetensors")
         record = {"format": FORMAT, "step": state.step, "files": sorted(state.tensors), "rng": rng, **state.values}
         (temporary / "state.json").write_text(json.dumps(record))
     for old in steps(folder)[:-keep]:
         remove(old)
     return target
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # it wraps what the file system said; `staged` knows the number
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), str(error)) from None
+        raise
 
 
 def steps(folder: Path) -> list[Path]:

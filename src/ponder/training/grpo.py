@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import torch
 
 from ponder import efforts
@@ -63,10 +64,20 @@ def run(config: GRPOConfig, engine_of: EngineOf | None = None) -> dict[str, Any]
             reference = Reference(trainer, config.reference_every) if objective.kl_coef else None
             if trainer.resume() and reference is not None:
                 reference.restore()
+            _forget(opened, trainer.step)
             engine = engine_of(model, tokenizer) if engine_of else default_engine(config, model, tokenizer)
             return Learner(config, objective, asker, trainer, engine, tokenizer, reference).run()
         finally:
             trainer.close()
+
+
+def _forget(run: Run, step: int) -> None:
+    """Drop the sampled rows of steps that will be done again."""
+    rows = run.rows("rollouts.jsonl")
+    if kept := [row for row in rows if row["step"] <= step]:
+        run.write_text("rollouts.jsonl", "".join(msgspec.json.encode(row).decode() + "\n" for row in kept))
+    elif rows:
+        (run.path / "rollouts.jsonl").unlink()
 
 
 class Learner:
@@ -93,7 +104,7 @@ class Learner:
         config, trainer = self.config, self.trainer
         row: dict[str, Any] = {}
         last: dict[str, Any] = {}
-        with Progress() as progress:
+        with self.trainer.interruptible(), Progress() as progress:
             bar = progress.bar("GRPO", total=None if config.max_minutes else config.steps)
             bar.advance(trainer.step)
             if config.eval_every and not trainer.step and not trainer.run.rows():

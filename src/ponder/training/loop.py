@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,7 @@ class Trainer:
         self.step = 0
         self.values: dict[str, Any] = {}
         self.extra: dict[str, dict[str, Tensor]] = {}  # further tensors to keep, by file name
+        self._interrupted = False
         self._before = 0.0
         self._started = time.monotonic()
         self.sink = open_sink(settings.log, run.path)
@@ -137,10 +140,29 @@ class Trainer:
         return checkpoint.save(self.run.checkpoints, checkpoint.State(self.step, values, tensors), self.settings.keep)
 
     def maybe_save(self) -> None:
-        """Write a checkpoint when its turn has come or the run has ended."""
+        """Write a checkpoint when its turn has come, the run has ended, or Ctrl-C was pressed (which then takes effect)."""
         every = self.settings.save_every
-        if self.finished or (every and self.step % every == 0):
+        if self.finished or self._interrupted or (every and self.step % every == 0):
             self.save()
+        if self._interrupted and not self.finished:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let the first Ctrl-C wait for the end of the step, so that everything is saved; the second one is immediate."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def once(*_: Any) -> None:
+            self._interrupted = True
+            signal.signal(signal.SIGINT, before)
+
+        before = signal.signal(signal.SIGINT, once)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def resume(self) -> bool:
         """Go back to the newest checkpoint, dropping metrics logged after it; False when there is none."""

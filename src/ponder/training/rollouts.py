@@ -203,7 +203,8 @@ def statistics(rollout: Rollout, group_size: int) -> dict[str, float]:
     levels = {g.effort for g in rollout.groups}
     for effort in sorted(levels) if len(levels) > 1 else ():
         mine = [s for g in rollout.groups if g.effort == effort for s in g.samples]
-        row[f"reward_{effort}"] = sum(s.reward or 0.0 for s in mine) / len(mine)
+        known = [s.reward for s in mine if s.reward is not None]
+        row[f"reward_{effort}"] = sum(known) / max(1, len(known))
         row[f"length_{effort}"] = sum(len(s.completion.token_ids) for s in mine) / len(mine)
     return row
 

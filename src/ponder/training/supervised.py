@@ -82,8 +82,8 @@ def train(
     spec = {**source, "tokenizer": tokenizer_name, "context": model.config.context, "seed": config.seed}
     with Run.open(config.out, command, to_dict(config), config.resume, MAY_CHANGE) as run:
         trainer = Trainer(model, config, run)
-        trainer.resume()
         try:
+            trainer.resume()
             return _loop(config, trainer, tokenizer, spec, evaluate, title or command)
         finally:
             trainer.close()
@@ -101,7 +101,11 @@ def _loop(
     row: dict[str, Any] = {}
     last: dict[str, Any] = {}
     compute = compiled(trainer.model, config.compile)
-    with Progress() as progress, Feed(spec, int(trainer.values.get("cursor", 0)), worker=config.worker) as feed:
+    with (
+        trainer.interruptible(),
+        Progress() as progress,
+        Feed(spec, int(trainer.values.get("cursor", 0)), worker=config.worker) as feed,
+    ):
         bar = progress.bar(title, total=None if config.max_minutes else config.steps)
         bar.advance(trainer.step)
         while not trainer.finished:
