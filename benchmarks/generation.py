@@ -62,7 +62,7 @@ class Ours:
         self.engine = LocalEngine(model, None, rows=rows, dtype=torch.bfloat16, **options)
 
     def run(self, ids: list[tuple[int, ...]], lengths: list[int]) -> None:
-        self.engine.refresh()
+        self.engine.forget()
         requests = [
             Request(p, Sampling(seed=i, max_tokens=n)) for i, (p, n) in enumerate(zip(ids, lengths, strict=True))
         ]

@@ -126,6 +126,13 @@ class LocalEngine:
         """Everything spent since the engine was made."""
         return self._loop.meter.ledger() + self._scored
 
+    def forget(self) -> None:
+        """Empty the prefix tree; what runs goes on."""
+        with self._turn:
+            while self._driving:
+                self._turn.wait()
+            self._loop.tree.clear()
+
     def refresh(self) -> None:
         """Take over weights that changed in the model this engine was made from, and forget what is cached."""
         with self._turn:
