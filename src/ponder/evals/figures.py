@@ -126,8 +126,10 @@ def _draw(axes: Any, one: Series) -> None:
     marker = "o" if one.bars or one.dots or len(x) < 3 else None
     style = "none" if one.dots and one.bars else "--" if one.dashed else "-"
     axes.plot(x, y, color=colour, label=one.label or None, marker=marker, markersize=4.5, linestyle=style)
-    for place_x, place_y, text in zip(x, y, one.names, strict=False):
-        axes.annotate(text, (place_x, place_y), (6, -11), textcoords="offset points", color=MUTED, fontsize=8.5)
+    for i, text in enumerate(one.names[: len(x)]):  # below the first line, above the others, so that lines may meet
+        last = i == len(x) - 1
+        offset, side = ((6, -11), "left") if one.colour == 0 else ((7, 4), "left") if last else ((-7, 5), "right")
+        axes.annotate(text, (x[i], y[i]), offset, textcoords="offset points", color=MUTED, fontsize=8.5, ha=side)
 
 
 def _percent(value: float, _: int) -> str:

@@ -21,7 +21,7 @@ def render(report: Mapping[str, Any]) -> str:
     """The page of a report dictionary."""
     sections = [
         _top(report),
-        *[_part(part, f"p{i}") for i, part in enumerate(report["parts"])],
+        *[_part(part, i, report["parts"][:i]) for i, part in enumerate(report["parts"])],
         _training(report),
         *[_traces(part) for part in report["parts"]],
         _planted(report),
@@ -55,18 +55,23 @@ def _top(report: Mapping[str, Any]) -> str:
 
 
 NOTE = (
-    "pass@1: share of right answers over all attempts. cons@k: the most frequent answer of k attempts. pass@k: at least "
-    "one of k is right (no one knows which). greedy: always the likeliest token. sound steps: share of the lines of "
-    "thinking that are right given what stands before them. Small print: 95 % intervals over problems."
+    "pass@1: share of right answers over all attempts. cons@k: the most frequent answer of k attempts, where those that "
+    "give up or can not be read do not vote. pass@k: at least one of k is right (no one knows which). greedy: always the "
+    "likeliest token. sound steps: share of the lines of thinking that are right given what stands before them. Small "
+    "print: 95 % intervals over problems."
 )
 
 
-def _part(part: Mapping[str, Any], name: str) -> str:
-    title = f"Results on {part['task']}"
+def _part(part: Mapping[str, Any], number: int, before: Sequence[Mapping[str, Any]]) -> str:
+    by_effort = len(part["models"][0]["efforts"]) > 1
+    level = " by effort" if by_effort else "" if part["effort_level"] == "none" else f", effort {part['effort_level']}"
+    title = f"Results on {part['task']}{level}"
+    tags = part["task"] not in [earlier["task"] for earlier in before]
     tried = f"{part['problems']} held-out problems, {part['attempts']} attempts at each."
     return (
-        f'<h2>{_text(title)}</h2>\n<p class="note">{_text(tried)}</p>\n{_table(part)}\n<p class="note">{NOTE}</p>\n'
-        f"{_figures(report_figures.measured(part, name))}"
+        f'<h2>{_text(title)}</h2>\n<p class="note">{_text(tried)}</p>\n{_table(part)}\n'
+        + ("" if before else f'<p class="note">{NOTE}</p>\n')
+        + _figures(report_figures.measured(part, f"p{number}", tags))
     )
 
 
@@ -75,21 +80,18 @@ def _table(part: Mapping[str, Any]) -> str:
     k = list(models[0]["efforts"][part["effort_level"]]["pass_at"])[-1]
     columns = ["pass@1", *([f"cons@{k}", f"pass@{k}"] if k != "1" else [])]
     columns += ["greedy"] if any(model["greedy"] for model in models) else []
-    columns += ["sound steps"] if any(model.get("sound_steps") for model in models) else []
+    labelled = any(found.get("sound_steps") for model in models for found in model["efforts"].values())
+    columns += ["sound steps"] if labelled else []
     head = "".join(f"<th>{_text(column)}</th>" for column in ["", *columns, "tokens"])
-    body = "".join(
-        _row(model, level, columns, k, i, part["effort_level"])
-        for i, model in enumerate(models)
-        for level in model["efforts"]
-    )
+    body = "".join(_row(model, level, columns, k, i) for i, model in enumerate(models) for level in model["efforts"])
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _row(model: Mapping[str, Any], level: str, columns: Sequence[str], k: str, i: int, shown_level: str) -> str:
+def _row(model: Mapping[str, Any], level: str, columns: Sequence[str], k: str, i: int) -> str:
     found = model["efforts"][level]
     values: dict[str, Any] = {"pass@1": found["pass_at"]["1"], "greedy": model["greedy"].get(level)}
     values |= {f"{name}@{k}": found[f"{name}_at"][k] for name in ("cons", "pass") if k != "1"}
-    values["sound steps"] = model.get("sound_steps") if level == shown_level else None
+    values["sound steps"] = found.get("sound_steps")
     cells = "".join(f"<td>{_cell(values[column])}</td>" for column in columns)
     effort = "" if level == "none" else f'<small class="level">effort {_text(level)}</small>'
     return f'<tr><td><i class="dot m{i}"></i>{_text(model["label"])}{effort}</td>{cells}<td>{found["tokens"]:.0f}</td></tr>'
@@ -120,6 +122,7 @@ def _traces(part: Mapping[str, Any]) -> str:
     if not traces or not traces["shown"]:
         return ""
     total = sum(traces["counts"].values())
+    level = "" if part["effort_level"] == "none" else f", effort {part['effort_level']}"
     counts = ", ".join(f"{_text(kind)} {count}" for kind, count in traces["counts"].items())
     legend = (
         '<div class="legend"><span class="sound">sound step</span><span class="lost">sound, but the goal is out of '
@@ -127,7 +130,7 @@ def _traces(part: Mapping[str, Any]) -> str:
     )
     labelled = any("sound" in piece for t in traces["shown"] for s in _sides(t) for piece in t[s]["pieces"])
     return (
-        f'<h2>Traces: {_text(part["task"])}</h2>\n<p class="note">First attempts at the same problems, chosen '
+        f'<h2>Traces: {_text(part["task"])}{level}</h2>\n<p class="note">First attempts at the same problems, chosen '
         f"by rule: the first of each kind in the task's order. Of {total} problems: {counts}.</p>\n"
         + (legend if labelled else "")
         + "\n".join(_trace(t, part) for t in traces["shown"])

@@ -51,8 +51,9 @@ def part_block(
     else:
         shown = traces.single_traces(problems, at[0], steps)
     blocks = [model_block(model, problems, classify, effort) for model in models]
-    for block, rows in zip(blocks, at, strict=True):
-        block["sound_steps"] = line_honesty(problems, rows, steps)
+    for block, model in zip(blocks, models, strict=True):
+        for level, found in block["efforts"].items():
+            found["sound_steps"] = line_honesty(problems, _rows_at(model.sampled, level), steps)
     return {
         "task": task.name,
         "problems": len(problems),

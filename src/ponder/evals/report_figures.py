@@ -84,15 +84,15 @@ SFT_CURVES = (
 )
 
 
-def measured(part: Mapping[str, Any], name: str) -> list[Figure]:
-    """Accuracy against tokens, against attempts, and by difficulty; `name` keeps ids apart between parts."""
+def measured(part: Mapping[str, Any], name: str, tags: bool = True) -> list[Figure]:
+    """Accuracy against tokens, against attempts, and by difficulty if `tags`; `name` keeps ids apart between parts."""
     models, effort = part["models"], part["effort_level"]
     figures: list[Figure] = []
     if any(len(model["efforts"]) > 1 for model in models):
         figures.append(_effort(models, name))
     if len(models[0]["efforts"][effort]["pass_at"]) > 1:
         figures.append(_attempts(models, effort, name))
-    for i, tag in enumerate(models[0]["tags"]):
+    for i, tag in enumerate(models[0]["tags"] if tags else ()):
         by_tag = _tag(models, tag, f"{name}-tag{i}")
         figures += [by_tag] if by_tag else []
     return figures
