@@ -43,14 +43,19 @@ def _text(value: Any) -> str:
     return html.escape(plain, quote=True)
 
 
+def _prose(value: Any) -> str:
+    """Our own sentences, escaped, with numbers kept on the line of their unit."""
+    return _text(value).replace(" %", "\u00a0%").replace(" tokens", "\u00a0tokens")
+
+
 def percent(value: float) -> str:
     """`61.2 %`."""
     return f"{100 * value:.1f} %"
 
 
 def _top(report: Mapping[str, Any]) -> str:
-    return f'<p class="eyebrow">{_text(report["eyebrow"])}</p>\n<h1>{_text(report["title"])}</h1>\n' + "\n".join(
-        f"<p>{_text(line)}</p>" for line in report["lead"]
+    return f'<p class="eyebrow">{_text(report["eyebrow"])}</p>\n<h1>{_prose(report["title"])}</h1>\n' + "\n".join(
+        f"<p>{_prose(line)}</p>" for line in report["lead"]
     )
 
 
@@ -111,7 +116,7 @@ def _training(report: Mapping[str, Any]) -> str:
 def _figures(figures: Sequence[report_figures.Figure]) -> str:
     shown = "\n".join(
         f'<figure role="img" aria-label="{_text(f.title)}"><h3>{_text(f.title)}</h3>\n{f.svg}\n'
-        f"<figcaption>{_text(f.caption)}</figcaption></figure>"
+        f"<figcaption>{_prose(f.caption)}</figcaption></figure>"
         for f in figures
     )
     return f'<div class="figures">\n{shown}\n</div>' if shown else ""

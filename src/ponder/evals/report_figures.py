@@ -200,7 +200,7 @@ def training(report: Mapping[str, Any]) -> list[Figure]:
 
 def _curve_series(rows: Sequence[Mapping[str, Any]], key: str, label: str, colour: int) -> Series | None:
     kept = [row for row in rows if isinstance(row.get(key), int | float) and "step" in row]
-    if len(kept) < 2:
+    if len(kept) < 2 or not any(row[key] for row in kept):  # a metric that is 0 throughout was switched off
         return None
     banded = all(f"{key}_interval" in row for row in kept)
     low, high = ([row[f"{key}_interval"][side] for row in kept] if banded else [] for side in (0, 1))
