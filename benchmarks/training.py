@@ -188,7 +188,7 @@ def paired(kind: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
     torch.manual_seed(0)
     tokenizer = Tokenizer.mini()
     vocabulary = tokenizer.vocab_size
-    ours, theirs, units = list[float](), list[float](), list[float]()
+    ours, theirs = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as folder:
         config = dataclasses.replace(CONFIGS[name], vocab_size=vocabulary)
         model = Transformer(config, seed=0)
@@ -212,7 +212,6 @@ def paired(kind: str, name: str, args: argparse.Namespace) -> dict[str, Any]:
             count_tokens(trainer)
         trainer.add_callback(Alternate())
         trainer.train()
-    del units
     ours, theirs = ours[WARM:], theirs[WARM:]
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     row = {"ponder": statistics.median(ours), "trl": statistics.median(theirs), "ratio": statistics.median(ratios)}
@@ -250,7 +249,7 @@ def main() -> None:
     parser.add_argument("--row-tokens", type=int, default=0)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--clock", default="cpu", choices=["cpu", "wall"])
-    parser.add_argument("--write", action="store_true", help="write benchmarks/results/training.json")
+    parser.add_argument("--write", action="store_true", help="add the rows to benchmarks/results/training.json")
     args = parser.parse_args()
     args.row_tokens = args.row_tokens or None
     CLOCK = time.process_time if args.clock == "cpu" else time.monotonic
@@ -271,8 +270,11 @@ def main() -> None:
     if args.write:
         place = Path(__file__).parent / "results" / "training.json"
         place.parent.mkdir(exist_ok=True)
+        known = json.loads(place.read_text())["rows"] if place.exists() else {}
+        settings = {k: v for k, v in vars(args).items() if k not in ("models", "what", "write")}
+        known |= {name: {**row, "settings": settings} for name, row in rows.items()}
         machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
-        place.write_text(json.dumps({"settings": vars(args), "machine": machine, "rows": rows}, indent=2) + "\n")
+        place.write_text(json.dumps({"machine": machine, "rows": known}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -241,6 +241,19 @@ def test_shared_prompts_in_bf16_follow_the_plain_path() -> None:
             assert (a - b).norm() < 0.05 * a.norm()
 
 
+def test_shared_prompts_agree_with_the_plain_path_to_the_bit() -> None:
+    """In bf16, prompts of one length: keys stand at the same places and are padded alike, so nothing is summed otherwise."""
+    rng = np.random.default_rng(1)
+    prompts = [rng.integers(0, V, 9) for _ in range(2)]
+    made = [example(p.tolist(), rng.integers(0, V, 14).tolist()) for p in prompts for _ in range(3)]
+    model = tiny(width=32)
+    found = []
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for batch in (build([[e] for e in made]), next(layouts(made, 10_000))):
+            found.append(learned_logprobs(model, batch)[0])
+    assert found[0].equal(found[1])
+
+
 def test_sharing_is_chosen_when_it_saves() -> None:
     same = [example([1] * 20, [2] * n) for n in (5, 5, 6)]
     assert cheaper(same, 1000) and not cheaper([example([n] * 2, [2] * n) for n in (3, 20, 9)], 1000)

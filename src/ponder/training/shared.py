@@ -5,8 +5,8 @@ completions attend to their prompt's keys and values, computed once, and to thei
 (tested), so a batch may be laid out either way: `lay_out` says how, and `cheaper` which way has fewer tokens, padding
 included. Not covered: prefixes of prefixes (trees of branches), packing several groups into a row.
 
-Shapes: P prompts, S prompt tokens, G samples, R completion tokens, D width, N heads, K key-value heads, H head width; M = P S +
-P G R all tokens of the layout, prompts first.
+Shapes: P prompts, S prompt tokens, G samples, R completion tokens, D width, N heads, K key-value heads, H head width, T keys; M =
+P S + P G R all tokens of the layout, prompts first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ponder.models.attention import attend, make_mask, use_explicit
+from ponder.models.attention import LANES, attend, make_mask, use_explicit
 from ponder.training.batch import Batch, build, plan
 from ponder.training.examples import Example
 
@@ -136,26 +136,31 @@ def hidden(model: Any, layout: Shared) -> Tensor:
 
 
 def _allowed(layout: Shared, R: int) -> Tensor:
-    """What completions may look at: (R, S + R), or (C, 1, R, S + R) when prompts differ in length; True where allowed."""
+    """What completions may look at: (R, T), or (C, 1, R, T) when prompts differ in length; True where allowed.
+
+    T = S + R, padded like the keys of `models.attention`.
+    """
     P, S = layout.prompts_PS.shape
     device = layout.prompts_PS.device
     own_RR = torch.ones(R, R, dtype=torch.bool, device=device).tril()
+    own_RR = F.pad(own_RR, (0, -(S + R) % LANES), value=False)
     real_PS = torch.arange(S, device=device) < layout.lengths_P[:, None]
     if bool((layout.lengths_P == S).all()):
         return torch.cat((real_PS[:1].expand(R, S), own_RR), dim=1)
     real_C1RS = real_PS.repeat_interleave(layout.samples, dim=0)[:, None, None].expand(-1, 1, R, S)
-    return torch.cat((real_C1RS, own_RR.expand(P * layout.samples, 1, R, R)), dim=3)
+    return torch.cat((real_C1RS, own_RR.expand(P * layout.samples, 1, *own_RR.shape)), dim=3)
 
 
 def _join(prompt_PKSH: Tensor, own_CKRH: Tensor, samples: int) -> Tensor:
-    """Keys or values of each completion behind those of its prompt: (C, K, S + R, H)."""
+    """Keys or values of each completion behind those of its prompt: (C, K, T, H)."""
     P, K, S, H = prompt_PKSH.shape
     repeated_PGKSH = prompt_PKSH[:, None].expand(P, samples, K, S, H)
-    return torch.cat((repeated_PGKSH, own_CKRH.unflatten(0, (P, samples))), dim=3).flatten(0, 1)
+    padding = prompt_PKSH.new_zeros(()).expand(P, samples, K, -(S + own_CKRH.shape[2]) % LANES, H)
+    return torch.cat((repeated_PGKSH, own_CKRH.unflatten(0, (P, samples)), padding), dim=3).flatten(0, 1)
 
 
 def attend_shared(q_CNRH: Tensor, k_CKTH: Tensor, v_CKTH: Tensor, allowed: Tensor) -> Tensor:
-    """Attention outputs (C, R, N·H) of queries, already divided by sqrt(H), over T = S + R keys."""
+    """Attention outputs (C, R, N·H) of queries, already divided by sqrt(H), over T keys."""
     C, N, R, H = q_CNRH.shape
     K, T = k_CKTH.shape[1:3]
     if not use_explicit(T, q_CNRH.dtype, q_CNRH.device):
