@@ -95,7 +95,8 @@ def solve(
     if count < 1 or (count > 1 and not flat.votes):
         raise ConfigError(f"n = {count}: strategy '{strategy}' draws {'1 or more' if flat.votes else 'exactly 1'}")
     engine = _loaded(engine) if isinstance(engine, str) else engine
-    asked = as_problem(problem, engine) if isinstance(problem, str) else problem
+    asked = as_problem(problem, engine)
+    effort = effort or default_effort(engine)
     sampling = _sampling(engine, asked, effort, 0.0 if flat.greedy else temperature, max_tokens)
     before = engine.ledger
     completions = _draw(engine, asked, effort, sampling, count, seed, on_event)
@@ -114,10 +115,20 @@ def solve(
     )
 
 
-def as_problem(text: str, engine: Engine) -> Problem:
-    """`text` as a problem; ConfigError when the engine is a miniature and the text is not in its language."""
+def default_effort(engine: Engine) -> Effort | None:
+    """Medium where the vocabulary has effort tokens (such a model has never been asked without one), else None."""
+    effort_id = getattr(getattr(engine, "tokenizer", None), "effort_id", None)
+    return "medium" if effort_id is not None and effort_id("medium") is not None else None
+
+
+def as_problem(problem: Problem | str, engine: Engine) -> Problem:
+    """`problem` as the engine reads it: a miniature gets plain text in its own language, or ConfigError when it has no words
+    for it; a problem of a task stays as it is."""
+    if isinstance(problem, Problem) and problem.task:
+        return problem
+    text = problem if isinstance(problem, str) else problem.text
     if not getattr(getattr(engine, "tokenizer", None), "is_mini", False):
-        return Problem(messages=(Message("user", text),))
+        return Problem(messages=(Message("user", text),)) if isinstance(problem, str) else problem
     from ponder.tasks import translate
 
     found = translate(text)
