@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from test_contract import *  # noqa: F403  the contract, with the engines below
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from ponder.engines import LocalEngine
 from ponder.engines.native import BuildError, NativeStepper, build, library, supports
+from ponder.engines.sampling import Knobs, draw
 from ponder.engines.stepper import Stepper, TorchStepper
 from ponder.errors import ConfigError, WorkError
 from ponder.models import KV, ModelConfig, Transformer
@@ -109,7 +111,8 @@ def test_bf16_logprobs_are_the_trainers_within_a_thousandth() -> None:
     error = (torch.stack(found, dim=1) - wanted).abs()
     assert error.mean() < 1e-4
     assert (error < 1e-3).float().mean() > 0.999
-    assert (error == 0).float().mean() > 0.3, "most roundings agree to the last bit"
+    if native._dot:  # the same instructions in the same order as torch's library
+        assert (error == 0).float().mean() > 0.9
 
 
 def test_a_large_vocabulary_has_its_output_in_the_models_precision() -> None:
@@ -249,6 +252,42 @@ def test_a_forked_child_decodes_without_its_parents_threads() -> None:
         [sys.executable, "-c", text], env=_environment(), capture_output=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("vocab", [1, 5, 63, 64, 65, 200, 1000, 33000])
+def test_draws_are_those_of_torch(vocab: int) -> None:
+    native, B = stepper(NativeStepper, make(), 1, torch.float32), 64
+    rng = np.random.default_rng(vocab)
+    temperature_B = rng.choice(np.float32([0, 0.5, 1, 1.3]), B)
+    none_B, ones_B = np.zeros(B, dtype=np.int64), np.ones(B, np.float32)
+    for scale in (1, 10, 60):
+        logits_BV = torch.from_numpy(rng.normal(size=(B, vocab)).astype(np.float32)) * scale
+        uniform_B = torch.from_numpy(rng.random(B))
+        uniform_B[:2] = torch.tensor([0.0, 1 - 2**-53])
+        for temperatures in (temperature_B, ones_B, ones_B * 0):
+            knobs = Knobs.of(temperatures, none_B, ones_B, ones_B * 0, CPU)
+            wanted, found = draw(logits_BV, knobs, uniform_B), native.draw(logits_BV, knobs, uniform_B)
+            same_B = found[0] == wanted[0]
+            assert same_B.sum() >= 61, "but for the ends, and sums that differ in the last digit"
+            assert same_B[torch.from_numpy(temperatures == 0)].all()
+            assert torch.allclose(found[1][same_B], wanted[1][same_B], atol=1e-5, rtol=1e-6)
+            shares_BV = (logits_BV.double() / knobs.temperature_B[:, None]).softmax(-1).cumsum(-1)
+            drawn_B = shares_BV.gather(1, found[0][:, None])[:, 0]
+            begin_B = torch.where(found[0] > 0, shares_BV.gather(1, (found[0] - 1).clamp(min=0)[:, None])[:, 0], 0)
+            inside_B = (begin_B - 1e-6 <= uniform_B) & (uniform_B <= drawn_B + 1e-6)
+            assert inside_B[torch.from_numpy(temperatures != 0)].all()
+
+
+def test_draws_follow_the_distribution_and_leave_cuts_to_torch() -> None:
+    native, B = stepper(NativeStepper, make(), 1, torch.float32), 20000
+    logits_BV = torch.tensor([0.5, 1.5, -1.0, -float("inf"), 0.0]).repeat(B, 1)
+    uniform_B = (torch.arange(B, dtype=torch.float64) + 0.5) / B
+    ones_B, none_B = np.ones(B, np.float32), np.zeros(B, np.int64)
+    tokens_B = native.draw(logits_BV, Knobs.of(ones_B, none_B, ones_B, ones_B * 0, CPU), uniform_B)[0]
+    counts = torch.bincount(tokens_B, minlength=5) / B
+    assert torch.allclose(counts, logits_BV[0].softmax(0), atol=1 / B)
+    cut_B = native.draw(logits_BV, Knobs.of(ones_B, none_B + 2, ones_B, ones_B * 0, CPU), uniform_B)[0]
+    assert set(cut_B.tolist()) == {0, 1}
 
 
 # ---- building ----

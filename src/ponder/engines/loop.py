@@ -67,6 +67,7 @@ class Loop:
         self.rows = Rows(rows, config.vocab_size, think)
         self.meter = Meter()
         self._knobs: Knobs | None = None
+        self._draw = getattr(stepper, "draw", draw)  # a stepper may have a faster way to the same draws
 
     @property
     def busy(self) -> bool:
@@ -160,7 +161,7 @@ class Loop:
         logits_BV = self.stepper.decode_step(*indices)
         assert self._knobs is not None
         uniform_B = torch.from_numpy(uniforms(state["key"][active], state["length"][active])).to(logits_BV.device)
-        tokens, logprobs = (x.cpu().numpy() for x in draw(logits_BV, self._knobs, uniform_B))
+        tokens, logprobs = (x.cpu().numpy() for x in self._draw(logits_BV, self._knobs, uniform_B))
         forced_B = self._force(tokens, logprobs, logits_BV) if rows.any_budget else None
         if not np.isfinite(logprobs).all():
             raise WorkError(

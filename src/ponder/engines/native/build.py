@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SOURCES = ("vector.h", "matrix.h", "attention.h", "pool.h", "decode.c")
+SOURCES = ("vector.h", "matrix.h", "attention.h", "draw.h", "pool.h", "decode.c")
 BASE_FLAGS = ("-O3", "-std=gnu11", "-shared", "-fPIC", "-pthread", "-Wno-psabi")
 TUNING = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler understands
 PATIENCE = 120  # seconds a compiler may take
@@ -156,6 +156,7 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "ponder_packed_bytes": ([integer] * 3, integer),
         "ponder_pack": ([pointer, pointer, integer, integer, integer, integer], None),
         "ponder_step": ([pointer] * 5 + [integer, pointer, pointer, integer, integer, pointer], integer),
+        "ponder_draw": ([pointer, integer, integer] + [pointer] * 5, integer),
     }
     for name, (arguments, result) in signatures.items():
         function = getattr(library, name)

@@ -8,6 +8,7 @@
    Rounding is that of the torch module: residual stream, norms and rotation in fp32; what enters or leaves a matrix in
    the precision of the matrices. */
 #include "attention.h"
+#include "draw.h"
 #include "matrix.h"
 #include "pool.h"
 
@@ -410,4 +411,16 @@ int64_t ponder_step(Native *native, const Model *model, const int64_t *tokens, c
     if (!wrong) pool_run(&native->pool, work, &job, threads);
     free(job.tasks);
     return wrong;
+}
+
+/* A token per row and its log-probability at the row's temperature (1 where greedy). */
+int64_t ponder_draw(const float *logits, int64_t count, int64_t vocab, const float *temperatures, const uint8_t *greedy,
+                    const double *uniforms, int64_t *tokens, float *logprobs) {
+    double *blocks = malloc((size_t)(vocab / BLOCK + 1) * sizeof *blocks);
+    if (!blocks) return NO_MEMORY;
+    for (int64_t b = 0; b < count; b++)
+        tokens[b] = draw_row(logits + b * vocab, vocab, temperatures[b], greedy && greedy[b], uniforms[b], blocks,
+                             logprobs + b);
+    free(blocks);
+    return FINE;
 }

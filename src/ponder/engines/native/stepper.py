@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ponder.engines.native.build import BuildError, library
+from ponder.engines.sampling import Knobs, draw
 from ponder.errors import WorkError
 from ponder.models import KV, Transformer
 from ponder.models.transformer import FP32_HEAD_VOCAB, Block
@@ -126,6 +127,31 @@ class NativeStepper:
         logits_BV = torch.empty(tokens_B.shape[0], self.model.config.vocab_size)
         self._run(tokens_B, rows_B, positions_B, logits_BV)
         return logits_BV
+
+    def draw(self, logits_BV: Tensor, knobs: Knobs, uniform_B: Tensor) -> tuple[Tensor, Tensor]:
+        """What `sampling.draw` does; rows with cuts, and only those, are left to it."""
+        B, V = logits_BV.shape
+        tokens_B, logprobs_B = torch.empty(B, dtype=torch.int64), torch.empty(B)
+        logits_BV, uniform_B = logits_BV.contiguous(), uniform_B.contiguous()
+        assert logits_BV.dtype == torch.float32 and uniform_B.dtype == torch.float64
+        assert knobs.temperature_B.shape == uniform_B.shape == (B,)
+        refused = self._library.ponder_draw(
+            logits_BV.data_ptr(),
+            B,
+            V,
+            knobs.temperature_B.data_ptr(),
+            None if knobs.greedy_B is None else knobs.greedy_B.data_ptr(),
+            uniform_B.data_ptr(),
+            tokens_B.data_ptr(),
+            logprobs_B.data_ptr(),
+        )
+        if refused:
+            raise WorkError(f"the native kernel was refused: {REFUSALS[refused]}")
+        if (rows := knobs.cut) is not None:
+            fields = (x[rows] for x in (knobs.temperature_B, knobs.top_k_B, knobs.top_p_B, knobs.min_p_B))
+            some = Knobs(*fields, greedy_B=None, cut=torch.arange(rows.shape[0]), plain=False)
+            tokens_B[rows], logprobs_B[rows] = draw(logits_BV[rows], some, uniform_B[rows])
+        return tokens_B, logprobs_B
 
     def _run(self, tokens_I: Tensor, rows_I: Tensor, positions_I: Tensor, logits_IV: Tensor | None) -> None:
         kv, model, count = self.kv, self._structure, tokens_I.shape[0]
