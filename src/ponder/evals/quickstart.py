@@ -33,11 +33,11 @@ from ponder.types import EFFORTS
 
 STAGES = {"sft": "cold start (SFT)", "grpo": "reinforcement learning (GRPO)"}
 SETTINGS = {"sft": "ponder.training.sft:SFTConfig", "grpo": "ponder.training.grpo:GRPOConfig"}
-PRESETS = ("tiny", "small", "from-scratch")
+PRESETS = ("tiny", "small", "mini", "from-scratch")
 
 
 class QuickstartConfig(Config):
-    """`ponder quickstart`. `preset` is tiny, small, from-scratch, or the path of a recipe of your own."""
+    """`ponder quickstart`. `preset` is tiny, small, mini, from-scratch, or the path of a recipe of your own."""
 
     preset: str = "small"
     from_scratch: bool = False
