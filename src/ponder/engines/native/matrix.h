@@ -156,21 +156,37 @@ INLINE float weight_at(const void *source, int64_t half, int64_t index) {
     return half ? of_half(((const uint16_t *)source)[index]) : ((const float *)source)[index];
 }
 
+INLINE void pack_as(char *to, const void *source, const int half, const int dot, int64_t outputs, int64_t inputs) {
+    Matrix m = {outputs, inputs, dot, 0, 0};
+    const int64_t count = units(&m), panel = count * VECTOR;
+    for (int64_t o = 0; o < outputs; o += LANES)
+        for (int64_t u = 0; u < count; u++) {
+            char *unit = to + o / LANES * panel + u * VECTOR;
+            for (int64_t lane = 0; lane < LANES && o + lane < outputs; lane++) {
+                int64_t at = (o + lane) * inputs + u * (dot ? 2 : 1);
+                if (dot && half && 2 * u + 1 < inputs) {
+                    memcpy(unit + lane * 4, (const uint16_t *)source + at, 4);
+                } else if (dot) {
+                    uint16_t pair[2] = {half_of(weight_at(source, half, at)), 0};
+                    if (2 * u + 1 < inputs) pair[1] = half_of(weight_at(source, half, at + 1));
+                    memcpy(unit + lane * 4, pair, 4);
+                } else {
+                    float x = weight_at(source, half, at);
+                    memcpy(unit + lane * 4, &x, 4);
+                }
+            }
+        }
+}
+
 /* `source`: row-major outputs x inputs, bf16 if `half`. */
 void ponder_pack(char *to, const void *source, int64_t half, int64_t outputs, int64_t inputs, int64_t dot) {
-    Matrix m = {outputs, inputs, dot, 0, 0};
-    int64_t count = units(&m), wide = dot ? 2 : 1;
     memset(to, 0, (size_t)ponder_packed_bytes(outputs, inputs, dot));
-    for (int64_t o = 0; o < outputs; o++) {
-        char *lane = to + (o / LANES) * count * VECTOR + (o % LANES) * 4;
-        for (int64_t i = 0; i < inputs; i++) {
-            float x = weight_at(source, half, o * inputs + i);
-            if (dot)
-                ((uint16_t *)(lane + (i / wide) * VECTOR))[i % wide] = half_of(x);
-            else
-                *(float *)(lane + i * VECTOR) = x;
-        }
-    }
+    if (half && dot)
+        pack_as(to, source, 1, 1, outputs, inputs);
+    else if (half)
+        pack_as(to, source, 1, 0, outputs, inputs);
+    else
+        pack_as(to, source, 0, (int)dot, outputs, inputs);
 }
 
 #endif
