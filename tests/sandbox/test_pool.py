@@ -110,7 +110,8 @@ def test_inside_other_processes(method: str) -> None:
     assert equal("\\tan 45^\\circ", "1") is True  # and still does
 
 
-def test_workers_end_when_their_parent_is_gone() -> None:
+@pytest.mark.parametrize("busy", [False, True])
+def test_workers_end_when_their_parent_is_gone(busy: bool) -> None:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:  # the child starts a worker, reports its number, and dies without cleaning up
@@ -118,7 +119,11 @@ def test_workers_end_when_their_parent_is_gone() -> None:
 
         pool = WorkerPool("time:sleep")
         pool.call(0.0)
-        os.write(write, str(pool._idle[0].process.pid).encode())  # pyright: ignore[reportPrivateUsage]
+        number = pool._idle[0].process.pid  # pyright: ignore[reportPrivateUsage]
+        if busy:
+            threading.Thread(target=pool.call, args=(60.0,), kwargs={"deadline": 100.0}).start()
+            time.sleep(0.5)
+        os.write(write, str(number).encode())
         assert module
         os._exit(0)
     os.waitpid(child, 0)

@@ -1,7 +1,7 @@
 """The child of `sandbox.pool`: limits its own memory, imports one function, then answers one request at a time.
 
 Run as `python -m ponder.sandbox.worker MODULE:FUNCTION MEMORY_BYTES`. Requests arrive pickled from the parent, which is
-trusted; replies leave as JSON. When the parent is gone the pipe ends and so does the worker.
+trusted; replies leave as JSON. When the parent is gone the pipe ends and so does the worker, in the middle of its work as well.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import pickle
 import resource
 import struct
 import sys
+import threading
+import time
 from typing import Any, BinaryIO
 
 HEADER = struct.Struct(">I")
@@ -31,8 +33,16 @@ def send(stream: BinaryIO, value: Any) -> None:
     stream.flush()
 
 
+def end_with(parent: int) -> None:
+    """Wait until another process has adopted this one, which means that `parent` was killed, and end."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(4)
+
+
 def main() -> None:
     target, memory = sys.argv[1], int(sys.argv[2])
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     requests = sys.stdin.buffer
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing printed can reach the reply channel
