@@ -2,8 +2,8 @@
 
    Rows are independent: an item is one token of one slot. Decoding gives one item per slot; prefill gives several, which
    must be adjacent and in order. Items are processed in chunks of up to CHUNK, layer by layer, so that an item finds the
-   keys of those before it. Threads share the work in one of two ways: each takes tasks (whole slots) and never waits, or,
-   where weights are large and rows few, all work on one chunk and split the columns. Neither changes a result.
+   keys of those before it. Threads share the work in one of two ways: each takes tasks (whole slots) and never waits for the
+   others, or, where weights are too large to be read by each, all work on one chunk and split the columns. Neither changes a result.
 
    Rounding is that of the torch module: residual stream, norms and rotation in fp32; what enters or leaves a matrix in
    the precision of the matrices. */
@@ -25,7 +25,7 @@ typedef struct {
     int64_t half;       /* matrices and cache are bf16 */
     int64_t embed_half; /* embeddings are bf16 */
     int64_t head_half;  /* output matrix and logits are bf16 */
-    int64_t bytes;      /* packed weights, all together */
+    int64_t team;       /* all threads work on one chunk */
     double eps;
     const void *embed;
     const float *norm, *cos, *sin; /* cos and sin: reach x head / 2 */
@@ -403,7 +403,7 @@ int64_t ponder_step(Native *native, const Model *model, const int64_t *tokens, c
     job.tasks = malloc((size_t)(count + 2) * sizeof *job.tasks);
     if (!job.tasks) return NO_MEMORY;
     divide(&job, threads);
-    job.team = threads > 1 && (model->bytes > (64 << 20) || (job.task_count < threads && model->bytes > (4 << 20)));
+    job.team = threads > 1 && model->team;
     if (!job.team && job.task_count < threads) threads = (int)job.task_count;
     job.barrier.threads = threads;
     for (int i = 0; i < threads && !wrong; i++)
