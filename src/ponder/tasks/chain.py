@@ -2,12 +2,12 @@
 
 A program is statements like `a=3+4;b=a*2;c=b-a?c`. The thinking evaluates them in order. Its style follows the effort:
 
-    low     b=7*2:B14                substituted and computed
-    medium  b=a*2=7*2:B14            statement copied, substituted, computed
-    high    b=a*2=7*2:B14~2*7=14     and checked by another computation; a failed check writes the line again
+    low     b=a7*2:B14                substituted and computed
+    medium  b=a*2|a7*2:B14            statement copied, substituted, computed
+    high    b=a*2|a7*2:B14~2*7=14     and checked by another computation; a failed check writes the line again
 
-A value is written right behind its name in a capital, `B14`, which stands nowhere else: looking a variable up is then one
-step of attention.
+A value is written right behind its name, `B14` where it is made (the capital stands nowhere else) and `b14` where it is used:
+looking a variable up is then one step of attention, and so is looking a statement up, since `b=` is one token.
 
 Values stay in 0 to 99 instead of a modulus, so each line is ordinary arithmetic and guessing the answer is worth about
 2 %. Variables are looked up from the line before (near) and from anywhere earlier (far) equally often.
@@ -121,19 +121,15 @@ class Chain:
         return Demonstration(problem, f"<think>{chr(10).join(lines)}\n</think>{values[program[-1].name]}", effort)
 
     def _line(self, s: Statement, values: dict[str, int], effort: Effort, rng: random.Random) -> tuple[int, str, bool]:
-        left, right = values.get(s.left, s.left), values.get(s.right, s.right)
-        true = apply(s.op, int(left), int(right))
+        left, right = (values[o] if o in values else int(o) for o in (s.left, s.right))
+        true = apply(s.op, left, right)
         value = rng.randint(0, HIGHEST_VALUE) if rng.random() < self.noise else max(0, min(HIGHEST_VALUE, true))
-        substituted = f"{left}{s.op}{right}"
-        copied = (
-            substituted
-            if effort == "low" or (str(left), str(right)) == (s.left, s.right)
-            else f"{s.left}{s.op}{s.right}={substituted}"
-        )
-        line = f"{s.name}={copied}:{s.name.upper()}{value}"
+        work = f"{_shown(s.left, values)}{s.op}{_shown(s.right, values)}"
+        copied = "" if effort == "low" or work == f"{s.left}{s.op}{s.right}" else f"{s.left}{s.op}{s.right}|"
+        line = f"{s.name}={copied}{work}:{s.name.upper()}{value}"
         if effort != "high":
             return value, line, True
-        check, expected = _check(s.op, int(left), int(right), value)
+        check, expected = _check(s.op, left, right, value)
         return value, f"{line}~{check}", expected
 
     def steps(self, problem: Problem, thinking: str) -> list[Step]:
@@ -216,6 +212,10 @@ def _statement(
     return None
 
 
+def _shown(operand: str, values: dict[str, int]) -> str:
+    return f"{operand}{values[operand]}" if operand in values else operand
+
+
 def _check(op: str, left: int, right: int, value: int) -> tuple[str, bool]:
     """A second computation of `left op right = value`, and whether it agrees."""
     if op == "-":
@@ -231,27 +231,27 @@ def _distance(program: list[Statement], at: int) -> int:
     return at - min(used) if used else 0
 
 
-_TERM = r"(\d{1,2})([-+*])(\d{1,2})"
 _LINE = re.compile(
-    rf"([a-z])=(?:([a-z]|\d{{1,2}})([-+*])([a-z]|\d{{1,2}})=)?{_TERM}:([A-Z])(\d{{1,2}})(?:~{_TERM}=(\d{{1,2}}))?"
+    r"(?P<name>[a-z])=(?:(?P<copied>(?:[a-z]|\d{1,2})[-+*](?:[a-z]|\d{1,2}))\|)?"
+    r"(?P<left>[a-z]?\d{1,2})(?P<op>[-+*])(?P<right>[a-z]?\d{1,2}):(?P<capital>[A-Z])(?P<value>\d{1,2})"
+    r"(?:~(?P<a>\d{1,2})(?P<check>[-+*])(?P<b>\d{1,2})=(?P<again>\d{1,2}))?"
 )
 
 
 def _label(line: str, statements: dict[str, Statement], said: dict[str, int], true: dict[str, int]) -> Step:
     match = _LINE.fullmatch(line)
-    if match is None or match[1] not in statements or match[8] != match[1].upper():
+    if match is None or match["name"] not in statements or match["capital"] != match["name"].upper():
         return Step(line, False, None, "not a line of this program")
-    s = statements[match[1]]
-    left, right, value = int(match[5]), int(match[7]), int(match[9])
+    s, value, work = statements[match["name"]], int(match["value"]), f"{match['left']}{match['op']}{match['right']}"
+    left, right = (int(match[side].lstrip(NAMES)) for side in ("left", "right"))
     reason = ""
-    wanted = [said.get(o) if o.isalpha() else int(o) for o in (s.left, s.right)]
-    if match[2] and (match[2], match[3], match[4]) != (s.left, s.op, s.right):
+    if match["copied"] not in (None, f"{s.left}{s.op}{s.right}"):
         reason = f"the statement is {s}"
-    elif [left, right] != wanted or match[6] != s.op:
-        reason = f"substitutes {left}{match[6]}{right} in {s}"
+    elif work != f"{_shown(s.left, said)}{s.op}{_shown(s.right, said)}":
+        reason = f"substitutes {work} in {s}"
     elif apply(s.op, left, right) != value:
         reason = f"{left}{s.op}{right} is {apply(s.op, left, right)}"
-    elif match[10] and (check := apply(match[11], int(match[10]), int(match[12]))) != int(match[13]):
-        reason = f"the check {match[10]}{match[11]}{match[12]} is {check}"
+    elif match["again"] and (check := apply(match["check"], int(match["a"]), int(match["b"]))) != int(match["again"]):
+        reason = f"the check {match['a']}{match['check']}{match['b']} is {check}"
     said[s.name] = value
     return Step(line, not reason, value == true[s.name] or None, reason)

@@ -7,9 +7,10 @@ learned. Kinds of document:
     copy        k7m|k7m and k,7,31|k,7,31          carrying text over
     recall      a7k31c9?k31a7                      what was written right behind a name,
                 y=16-f;k=2+y?k=2+y;                a statement by its name,
-                a=k+c;k=2*9?:A7:K31?k-a=31-7;      values of names that stand in statements as well
+                a=k+c;k=2*9?:A7:K31?k-a|k31-a7;    values of names that stand in statements as well
     compare     12?19:<;7?7:=;40?3:>               order of numbers
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
+    legal       47,68:-;7,3:+-*;                   the operations that keep to 1 to 99 (countdown's rule)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
 
 Worked problems are conversations with the effort of their style, `<|user|>problem<|low|><|assistant|><think>work</think>
@@ -96,8 +97,8 @@ def recall(rng: random.Random) -> Pieces:
     pieces = [(f"{statements}?{''.join(f':{n.upper()}{v}' for n, v in values.items())}?", False)]
     for _ in range(6):
         left, op, right = _operand(names, rng), rng.choice("+-*"), _operand(names, rng)
-        shown = f"{values.get(left, left)}{op}{values.get(right, right)}"
-        pieces += [(f"{left}{op}{right}=", False), (f"{shown};", True)]
+        shown = op.join(f"{o}{values[o]}" if o in values else o for o in (left, right))
+        pieces += [(f"{left}{op}{right}|", False), (f"{shown};", True)]
     return pieces
 
 
@@ -129,6 +130,15 @@ def left(rng: random.Random) -> Pieces:
     return pieces
 
 
+def legal(rng: random.Random) -> Pieces:
+    pieces: Pieces = []
+    for _ in range(10):
+        a, b = (rng.randint(1, rng.choice((12, 50, HIGHEST))) for _ in range(2))
+        found = {move.op for move in moves((min(a, b), max(a, b)))}
+        pieces += [(f"{a},{b}:", False), (f"{''.join(op for op in '+-*' if op in found)};", True)]
+    return pieces
+
+
 def _worked(task: Any, rng: random.Random) -> Pieces:
     problem: Problem | None = None
     while problem is None or problem.split != "train":
@@ -143,7 +153,7 @@ def chain(rng: random.Random) -> Pieces:
 
 
 def countdown(rng: random.Random) -> Pieces:
-    large = rng.random() < 0.6
+    large = rng.random() < 0.7
     numbers, highest = ((2, 3, 3), 50) if large else ((3, 4, 4), 20)
     return _worked(Countdown(numbers=numbers, highest=highest, guidance=0.6), rng)
 
@@ -158,6 +168,7 @@ KINDS: dict[str, Callable[[random.Random], Pieces]] = {
     "recall": recall,
     "compare": compare,
     "left": left,
+    "legal": legal,
     "chain": chain,
     "countdown": countdown,
     "arithmetic": arithmetic,

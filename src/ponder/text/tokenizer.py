@@ -146,14 +146,15 @@ class Tokenizer:
 
     @classmethod
     def mini(cls) -> Tokenizer:
-        """The miniature's tokenizer: printable ASCII, the numbers 10 to 99 as one token each, roles, think, effort.
+        """The miniature's tokenizer: printable ASCII, the numbers 10 to 99, definitions `a=` to `z=`, roles, think, effort.
 
         Two digits become one token only when no third digit stands beside them, so text and ids map one to one.
         """
-        plain = [chr(c) for c in range(32, 127)] + ["\n"] + [str(n) for n in range(10, 100)]
+        definitions = [f"{chr(c)}=" for c in range(97, 123)]
+        plain = [chr(c) for c in range(32, 127)] + ["\n"] + [str(n) for n in range(10, 100)] + definitions
         vocab = {token: i for i, token in enumerate([*MINI_SPECIALS, *plain])}
         inner = tokenizers.Tokenizer(models.WordLevel(vocab, unk_token="<|unk|>"))
-        inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?<!\d)[1-9]\d(?!\d)|[\s\S]"), "isolated")
+        inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?<!\d)[1-9]\d(?!\d)|[a-z]=|[\s\S]"), "isolated")
         inner.decoder = decoders.Fuse()
         inner.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in MINI_SPECIALS])
         config = {"eos_token": "<|end|>", "pad_token": "<|pad|>", "unk_token": "<|unk|>", "ponder_mini": True}
