@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _interrupted(command, given)
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
+        return _emitted(stop.code if isinstance(stop.code, int) else 0)
     except BrokenPipeError as error:
         return _reader_gone() if {"-h", "--help"} & set(given) else _fail(f"a pipe broke: {error}", 1)
     except Exception as error:  # noqa: BLE001 (the last boundary: one line for the user, a traceback on request)
@@ -106,6 +106,15 @@ def _emit(text: str) -> int:
     except BrokenPipeError:
         return _reader_gone()
     return 0
+
+
+def _emitted(code: int) -> int:
+    """`code`, once what was printed has reached its reader or the reader has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _reader_gone()
+    return code
 
 
 def _reader_gone() -> int:

@@ -91,10 +91,17 @@ def _tyro(cls: type[Config], program: str, text: str, base: Config, flags: Seque
     import tyro
 
     said = io.StringIO()
+    only = [name for name, field in config.fields(cls).items() if _is_table(field.type)]
+    tables = f" Set in a recipe alone: {', '.join(only)}." if only else ""
     try:
         with contextlib.redirect_stderr(said):
             parsed, left = tyro.cli(
-                cls, prog=program, description=f"{text}. {COMMON}", args=flags, default=base, return_unknown_args=True
+                cls,
+                prog=program,
+                description=f"{text}.{tables} {COMMON}",
+                args=flags,
+                default=base,
+                return_unknown_args=True,
             )
     except SystemExit as stop:
         if stop.code in (0, None):
@@ -105,6 +112,12 @@ def _tyro(cls: type[Config], program: str, text: str, base: Config, flags: Seque
     if stuck is not None:
         raise ConfigError(f"{stuck} can not be given as a flag; set it in a recipe file")
     return parsed, left
+
+
+def _is_table(kind: inspect.Type) -> bool:
+    """True for what TOML writes as a table or a list of tables, which no flag can spell."""
+    item = kind.item_type if isinstance(kind, inspect.ListType) else kind
+    return isinstance(item, inspect.DictType)
 
 
 def _one_line(cls: type[Config], box: str, flags: Sequence[str]) -> str:

@@ -62,7 +62,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "train pretrain": Command(
         help="teach a new model from generated text",
-        run="ponder.training.pretrain:run",
+        run="ponder.evals.lines:pretrain",
         config="ponder.training.pretrain:PretrainConfig",
         recipe=True,
         resumes=True,

@@ -40,22 +40,38 @@ class EvalConfig(Config):
     """
 
     task: str = ""
+    """Name of a task, benchmark or file reader."""
     model: str = "mini"
+    """A shipped name, a run, a Hugging Face folder, or scripted:FILE."""
     attempts: Count = 16
+    """Sampled completions per problem and effort."""
     limit: Count = 200
+    """Held-out problems."""
     efforts: tuple[Effort, ...] = ("medium",)
+    """Effort levels to measure."""
     split: Literal["dev", "test"] = "test"
+    """dev was watched in training, test was not."""
     greedy: bool = True
+    """Also one completion at temperature 0."""
     temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    """Of the samples."""
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Smallest set of tokens with this much probability."""
     max_tokens: Count | None = None
+    """Most tokens per completion; the model's own limits unless told."""
     levels: dict[Effort, Level] = {}
     seed: int = 0
+    """Decides every draw."""
     out: str = ""
+    """The run's directory; runs/eval-TASK-… unless told."""
     regrade: bool = False
+    """Grade the stored completions again and draw none."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes CUDA where there is one."""
     rows: Count | None = None
+    """Completions in flight; as many as memory allows unless told."""
     resume: bool | None = None
+    """true: go on with a run that must be there; false: start anew, the earlier run moves aside; unset: go on if there is one."""
 
 
 class ReportConfig(Config):
@@ -66,9 +82,13 @@ class ReportConfig(Config):
     """
 
     run: str = ""
+    """The directory of a quickstart or an evaluation."""
     seed: Annotated[int, Meta(ge=0)] = 0
+    """Taken because every command takes it; a report draws nothing."""
     out: str | None = None
+    """Also write the JSON result to this file."""
     figure: str | None = None
+    """Write the last measurement's figure to this SVG file."""
 
 
 def settings_of(config: EvalConfig) -> Measure:

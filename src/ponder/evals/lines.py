@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ponder import tasks
 from ponder.intervals import Interval, wilson
+from ponder.training import pretrain as training
 from ponder.types import Effort, Problem, Request, Sampling
 
 TASKS = ("chain", "countdown", "arithmetic")
+WATCHED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +45,21 @@ def honesty(
     labels = [s for p, c in zip(problems, done, strict=True) for s in task.steps(p, c.thinking or "")]
     wrong = [f"{s.text}  ({s.reason})" for s in labels if not s.sound]
     return Honesty(len(labels), sum(s.sound for s in labels), wrong[0] if wrong else "")
+
+
+def pretrain(config: training.PretrainConfig) -> dict[str, Any]:
+    """`ponder train pretrain`: every `eval_every` steps also the honesty (`lines_chain`, …) on dev problems."""
+    watched = [tasks.get(name) for name in TASKS if config.mixture.get(name)]
+    problems = [task.problems("dev", WATCHED) for task in watched]
+
+    def evaluate(model: Any, tokenizer: Any, step: int) -> dict[str, float]:
+        from ponder.engines.local import LocalEngine
+
+        longest = min(400, model.config.context // 2)
+        engine = LocalEngine(model, tokenizer, device=next(model.parameters()).device)
+        return {
+            f"lines_{task.name}": honesty(engine, task, asked, max_tokens=longest).share
+            for task, asked in zip(watched, problems, strict=True)
+        }
+
+    return training.run(config, evaluate)

@@ -40,12 +40,19 @@ class QuickstartConfig(Config):
     """`ponder quickstart`. `preset` is tiny, small, mini, from-scratch, or the path of a recipe of your own."""
 
     preset: str = "small"
+    """tiny, small, mini, from-scratch, or the path of a recipe of your own."""
     from_scratch: bool = False
+    """Short for --preset from-scratch: no pretrained base."""
     out: str = "runs/quickstart"
+    """The run's directory; the same command goes on where it stopped."""
     seed: int = 0
+    """Decides every draw."""
     problems: Annotated[int, Meta(ge=1)] | None = None
+    """Held-out problems; the preset's number unless told."""
     threads: Annotated[int, Meta(ge=1)] | None = None
+    """CPU threads; all cores unless told."""
     resume: bool | None = None
+    """true: go on with a run that must be there; false: start anew, the earlier run moves aside; unset: go on if there is one."""
 
 
 class Recipe(Config):

@@ -116,6 +116,8 @@ def run(config: GradeConfig) -> dict[str, Any]:
     resumed, started = tally.rows, time.perf_counter()
     with Progress(f"grading {source} with {config.grader}") as progress:
         _grade_rest(config, source, out, grader, settings, tally, done, progress)
+    if not tally.rows and not tally.broken:
+        raise DataError(f"{source}: holds no completions to grade")
     return _summary(config, out, tally, resumed, time.perf_counter() - started)
 
 

@@ -33,10 +33,14 @@ class Supervised(Train):
     """Settings of imitation. `row_tokens` 0 pads instead of packing."""
 
     model: str = ""
+    """Where to start: a shipped name, a run, or a Hugging Face folder; empty makes a new model of the sizes in shape."""
     shape: Shape = Shape()
     tokens_per_step: Positive = 8192
+    """Tokens, prompts included, per update."""
     row_tokens: Annotated[int, Meta(ge=0)] = 192
+    """Documents are packed into rows of this many tokens; 0 pads rows of like length instead."""
     worker: bool = True
+    """Prepare examples in a process of its own."""
 
 
 def start_model(name: str, shape: Shape, seed: int) -> tuple[Any, Tokenizer, str]:
