@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -180,6 +181,20 @@ def test_every_command_of_the_table_works(capsys: pytest.CaptureFixture[str]) ->
         assert "--seed" in capsys.readouterr().out
 
 
+def test_help_explains_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence stands before each default, but for groups of settings, which have one of their own."""
+    for name in [n for n, command in COMMANDS.items() if command.config.startswith("ponder.")]:
+        assert cli.main([*name.split(), "--help"]) == 0
+        text = re.sub(r"[│╭╮╰╯─\s]+", " ", capsys.readouterr().out)
+        flags = re.findall(r"(--[\w.-]+) [^(]*?\(default:", text)
+        assert "--seed" in flags, name
+        bare = re.findall(
+            r"(--[\w.-]+)(?:, --no-[\w.-]+)?(?: (?:[A-Z]+|\{\S+\}\|?[A-Z]*|\[[^\]]*\]))? \(default:", text
+        )
+        tables = ("--mixture.", "--rewards.")  # their keys are the user's own
+        assert not [flag for flag in bare if not flag.startswith(tables)], (name, bare)
+
+
 def test_every_shipped_recipe_parses(root: Path) -> None:
     """A quickstart recipe with the settings of both its stages, any other with some training command."""
     from ponder.evals import quickstart
@@ -239,7 +254,7 @@ def test_help_is_quick() -> None:
     assert best < 1.0, "0.3 s on an idle machine; the bound leaves room for a busy one"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["solve", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["solve", "--help"], ["train", "grpo", "--help"]])
 def test_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
     script = f"from ponder.cli import main; raise SystemExit(main({arguments}))"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

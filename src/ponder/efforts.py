@@ -25,8 +25,11 @@ class Level(Config):
     all, of which `answer_reserve` are kept for the answer."""
 
     max_tokens: Annotated[int, Meta(ge=1)] = 256
+    """Most tokens in all."""
     think_budget: Annotated[int, Meta(ge=0)] | None = None
+    """Most thinking tokens; then the engine closes the thinking."""
     answer_reserve: Annotated[int, Meta(ge=0)] = 0
+    """Tokens of max_tokens that thinking may not use."""
 
     def sampling(self, temperature: float = 1.0, top_p: float = 1.0, seed: int = 0) -> Sampling:
         """The sampling that obeys this level."""

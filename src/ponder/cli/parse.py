@@ -92,7 +92,7 @@ def _tyro(cls: type[Config], program: str, text: str, base: Config, flags: Seque
 
     said = io.StringIO()
     only = [name for name, field in config.fields(cls).items() if _is_table(field.type)]
-    tables = f" Set in a recipe alone: {', '.join(only)}." if only else ""
+    tables = f" Tables are written in the recipe: {', '.join(only)}." if only else ""
     try:
         with contextlib.redirect_stderr(said):
             parsed, left = tyro.cli(

@@ -22,7 +22,9 @@ class Level(efforts.Level, kw_only=True):
     """How to sample at one effort, and the `share` of the problems asked at it."""
 
     max_tokens: Positive = 128
+    """Most tokens in all."""
     share: Annotated[float, Meta(ge=0)] = 1.0
+    """Weight of this effort among the problems asked."""
 
 
 class GRPOConfig(Train):
