@@ -18,7 +18,7 @@ quickstart: $(VENV)/.base  ## the whole recipe in miniature: cold start, GRPO, e
 	$(BIN)/ponder quickstart --out runs/quickstart
 
 test: $(VENV)/.dev  ## the fast tests, then the slow ones
-	$(BIN)/python -m pytest -x -q -m "not slow"
+	$(BIN)/python -m pytest -x -q
 	$(BIN)/python -m pytest -x -q -m slow
 
 check: $(VENV)/.dev  ## formatting, lint, types, import order
