@@ -30,7 +30,7 @@ def test_pretraining_reports_its_lines(tmp_path: Path) -> None:
         "steps = 2\ntokens_per_step = 256\neval_every = 1\nworker = false\n[mixture]\nchain = 1.0\nfacts = 1.0\n"
         "[shape]\nwidth = 16\nlayers = 1\nheads = 2\nkv_heads = 1\nhidden = 32\ncontext = 384\n"
     )
-    assert cli.main(["train", "pretrain", str(recipe), "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    assert cli.main(["train", "pretrain", str(recipe), "--out", str(tmp_path / "run")]) == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["lines_chain"] for row in rows] == [0.0, 0.0]  # random weights write no line of the program
     assert all("lines_countdown" not in row for row in rows)

@@ -22,7 +22,7 @@ from ponder.errors import RunError
 from ponder.evals import measure, quickstart_report, report, report_data, report_figures
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.measure import Measure
-from ponder.evals.quickstart_report import FINISHED, REPORT
+from ponder.evals.quickstart_report import FINISHED
 from ponder.evals.report import percent
 from ponder.files import encode, read_rows, write_atomic
 from ponder.runs import METRICS, Run, read_record
@@ -165,8 +165,7 @@ def render(config: ReportConfig) -> dict[str, Any]:
 def write(path: Path) -> dict[str, Any]:
     """Compute an evaluation's report from its files and write it; no model is loaded."""
     found = build(path)
-    write_atomic(path / REPORT, msgspec.json.format(encode(found), indent=2) + b"\n")
-    write_atomic(path / "report.html", report.render(found).encode("utf-8"))
+    report.write(found, path)
     return found
 
 

@@ -15,12 +15,12 @@ from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.measure import Measure, Part
 from ponder.evals.report import percent
 from ponder.evals.report_data import ModelRows
-from ponder.files import encode, read_rows, write_atomic
+from ponder.files import read_rows
 from ponder.runs import METRICS, read_record
 
 NAMES = {"sft": "sft", "grpo": "rl"}
 LABELS = {"sft": "after SFT", "rl": "after GRPO"}
-REPORT, FINISHED = "report.json", "finished.json"
+FINISHED = "finished.json"
 
 
 def is_finished(path: Path) -> bool:
@@ -31,8 +31,7 @@ def is_finished(path: Path) -> bool:
 def write(path: Path) -> dict[str, Any]:
     """Compute the report of a finished run and write `report.json` and `report.html`; no model is loaded."""
     found = build(path)
-    write_atomic(path / REPORT, msgspec.json.format(encode(found), indent=2) + b"\n")
-    write_atomic(path / "report.html", report.render(found).encode("utf-8"))
+    report.write(found, path)
     return found
 
 
@@ -125,7 +124,7 @@ def _lead(headline: Mapping[str, Any], settings: Measure) -> list[str]:
 
 def terminal(path: Path) -> str:
     """The report's headline, effort levels and traces as plain text."""
-    found = msgspec.json.decode((path / REPORT).read_bytes())
+    found = msgspec.json.decode((path / report.REPORT).read_bytes())
     parts = [found["title"], "", _text_table(found), ""]
     for trace in found["parts"][0]["traces"]["shown"][:2]:
         parts += [f"{trace['problem']['text']}    {trace['change']}"]

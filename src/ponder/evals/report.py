@@ -12,9 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ponder.evals import report_figures
+import msgspec
 
+from ponder.evals import report_figures
+from ponder.files import encode, write_atomic
+
+REPORT = "report.json"
 MARKS = {"became right": "good", "stayed right": "plain", "stayed wrong": "plain", "became wrong": "", "right": "good"}
+
+
+def write(report: Mapping[str, Any], folder: Path) -> None:
+    """Write `report.json` and `report.html` into `folder`."""
+    write_atomic(folder / REPORT, msgspec.json.format(encode(report), indent=2) + b"\n")
+    write_atomic(folder / "report.html", render(report).encode("utf-8"))
 
 
 def render(report: Mapping[str, Any]) -> str:
