@@ -86,6 +86,8 @@ def test_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path, flags: str
         ("[optimizer]\nlr = -1.0", "optimizer.lr"),
         ("[mixture]\nfacs = 1.0", "unknown kind of document 'facs'; did you mean 'facts'?"),
         ("[mixture]\nfacts = 0.0", "mixture"),
+        ("[anneal]\nfacs = 1.0", "unknown kind of document 'facs'; did you mean 'facts'?"),
+        ("[anneal]\nfacts = 0.0", "anneal"),
         ("\x00", "recipe.toml"),
     ],
 )

@@ -46,6 +46,17 @@ def test_pieces_learn_what_follows_from_what() -> None:
     assert not from_pieces([("ab", True)], TOKENIZER).trainable[0]
 
 
+def test_corpus_changes_its_mixture_at_one_document() -> None:
+    early, late = {"copy": 1.0}, {"compare": 1.0}
+    spec = {"kind": "corpus", "mixture": early, "anneal": late, "anneal_from": 100, **COMMON}
+    whole, copies, compares = (
+        [e.token_ids.tolist() for e in open_source({**spec, **change}).block(0)]
+        for change in ({}, {"anneal": {}}, {"mixture": late, "anneal": {}})
+    )
+    assert copies[100:] != compares[100:]
+    assert whole == copies[:100] + compares[100:]
+
+
 @pytest.mark.parametrize("spec", [CORPUS, TASKS], ids=["corpus", "tasks"])
 @pytest.mark.parametrize("worker", [False, True])
 def test_feed_restarts_anywhere(spec: dict[str, Any], worker: bool) -> None:

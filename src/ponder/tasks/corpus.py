@@ -12,6 +12,8 @@ learned. Kinds of document:
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
     legal       47,68:-;7,3:+-*;                   the operations that keep to 1 to 99 (countdown's rule)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
+    wide                                           countdown with two or three numbers up to 99, often equal ones: many
+                                                   moves would leave 1 to 99, and the work has to avoid them
 
 Worked problems are conversations with the effort of their style, `<|user|>problem<|low|><|assistant|><think>work</think>
 answer`: a base model of this size needs to have met the tokens that the cold start is going to use. Document `i` is a
@@ -29,7 +31,7 @@ from typing import Any
 from ponder.errors import unknown
 from ponder.tasks.arithmetic import Arithmetic
 from ponder.tasks.chain import Chain
-from ponder.tasks.countdown import Countdown, moves
+from ponder.tasks.countdown import Countdown, moves, reachable
 from ponder.tasks.expression import apply
 from ponder.types import EFFORTS, Problem
 
@@ -40,11 +42,16 @@ HIGHEST = 99
 def document(mixture: Mapping[str, float], seed: int, index: int) -> Pieces:
     """Document `index` of the stream: its kind drawn by the weights of `mixture`."""
     rng = random.Random(f"corpus/{seed}/{index}")
+    check(mixture)
+    kind = rng.choices(list(mixture), list(mixture.values()))[0]
+    return KINDS[kind](rng)
+
+
+def check(mixture: Mapping[str, float]) -> None:
+    """ConfigError for a kind of document that does not exist."""
     for kind in mixture:
         if kind not in KINDS:
             raise unknown("kind of document", kind, KINDS)
-    kind = rng.choices(list(mixture), list(mixture.values()))[0]
-    return KINDS[kind](rng)
 
 
 @cache
@@ -139,10 +146,10 @@ def legal(rng: random.Random) -> Pieces:
     return pieces
 
 
-def _worked(task: Any, rng: random.Random) -> Pieces:
+def _worked(task: Any, rng: random.Random, make: Callable[[random.Random], Problem | None] | None = None) -> Pieces:
     problem: Problem | None = None
     while problem is None or problem.split != "train":
-        problem = task.make(rng)
+        problem = (make or task.make)(rng)
     effort = rng.choice(EFFORTS)
     text = task.demonstrate(problem, effort, rng).text
     return [(f"<|user|>{problem.text}<|{effort}|><|assistant|>", False), (text, True)]
@@ -158,6 +165,19 @@ def countdown(rng: random.Random) -> Pieces:
     return _worked(Countdown(numbers=numbers, highest=highest, guidance=0.6), rng)
 
 
+def wide(rng: random.Random) -> Pieces:
+    task = Countdown(numbers=(2, 3), highest=HIGHEST, guidance=0.6)
+
+    def make(rng: random.Random) -> Problem | None:
+        given = [rng.randint(1, rng.choice((50, HIGHEST))) for _ in range(rng.choice(task.numbers))]
+        if rng.random() < 0.25:
+            given[1] = given[0]
+        targets = reachable(tuple(sorted(given))) - set(given)
+        return task.problem(given, rng.choice(sorted(targets))) if targets else None
+
+    return _worked(task, rng, make)
+
+
 def arithmetic(rng: random.Random) -> Pieces:
     return _worked(Arithmetic(shortest=1), rng)
 
@@ -171,6 +191,7 @@ KINDS: dict[str, Callable[[random.Random], Pieces]] = {
     "legal": legal,
     "chain": chain,
     "countdown": countdown,
+    "wide": wide,
     "arithmetic": arithmetic,
 }
 

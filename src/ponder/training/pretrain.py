@@ -11,7 +11,8 @@ from typing import Any
 from msgspec import field
 
 from ponder.errors import ConfigError
-from ponder.training.settings import Optimizer
+from ponder.tasks import corpus
+from ponder.training.settings import Count, Optimizer
 from ponder.training.supervised import Evaluate, Supervised, train
 
 
@@ -20,6 +21,11 @@ class PretrainConfig(Supervised):
 
     out: str = "runs/pretrain"
     mixture: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("facts", "copy", "compare"), 1.0))
+    """Weights of the kinds of document (`ponder.tasks.corpus`)."""
+    anneal: dict[str, float] = {}
+    """Weights for the last part, while the rate falls; empty: the mixture to the end."""
+    anneal_from: Count = 0
+    """Number of the first document of that part."""
     optimizer: Optimizer = Optimizer(
         kind="muon", lr=4e-3, muon_lr=0.02, warmup=100, hold=0.5, schedule="linear", final=0.0
     )
@@ -28,6 +34,9 @@ class PretrainConfig(Supervised):
 
 def run(config: PretrainConfig, evaluate: Evaluate | None = None) -> dict[str, Any]:
     """Pretrain and return the summary; `evaluate(model, tokenizer, step)` adds numbers every `eval_every` steps."""
-    if not config.mixture or min(config.mixture.values()) < 0 or sum(config.mixture.values()) <= 0:
-        raise ConfigError("mixture must name kinds of document with weights of at least 0, not all 0")
-    return train(config, "train pretrain", {"kind": "corpus", "mixture": config.mixture}, evaluate, "pretrain")
+    for name, weights in (("mixture", config.mixture), ("anneal", config.anneal)):
+        corpus.check(weights)
+        if (name == "mixture" or weights) and (min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0):
+            raise ConfigError(f"{name} must name kinds of document with weights of at least 0, not all 0")
+    source = {"kind": "corpus", "mixture": config.mixture, "anneal": config.anneal, "anneal_from": config.anneal_from}
+    return train(config, "train pretrain", source, evaluate, "pretrain")

@@ -47,23 +47,36 @@ def open_source(spec: Mapping[str, Any]) -> Source:
     """The source described by `spec`: {"kind", "tokenizer", "seed", "context", and "mixture" or "data"}."""
     tokenizer = load_tokenizer(spec["tokenizer"])
     if spec["kind"] == "corpus":
-        return Corpus(spec["mixture"], int(spec["seed"]), tokenizer, int(spec["context"]))
+        late = spec.get("anneal"), int(spec.get("anneal_from", 0))
+        return Corpus(spec["mixture"], int(spec["seed"]), tokenizer, int(spec["context"]), *late)
     if spec["kind"] == "mixture":
         return Mixture(spec["data"], int(spec["seed"]), tokenizer, int(spec["context"]))
     raise ConfigError(f"unknown source kind '{spec['kind']}'; known: corpus, mixture")
 
 
 class Corpus:
-    """Generated pretraining text: example i is document i of (mixture, seed)."""
+    """Generated pretraining text: example i is document i of (mixture, seed), from `anneal_from` on of (anneal, seed)."""
 
-    def __init__(self, mixture: Mapping[str, float], seed: int, tokenizer: Tokenizer, context: int) -> None:
+    def __init__(
+        self,
+        mixture: Mapping[str, float],
+        seed: int,
+        tokenizer: Tokenizer,
+        context: int,
+        anneal: Mapping[str, float] | None = None,
+        anneal_from: int = 0,
+    ) -> None:
         self.mixture, self.seed, self.tokenizer, self.context = mixture, seed, tokenizer, context
+        self.anneal, self.anneal_from = anneal, anneal_from
 
     def block(self, number: int) -> list[Example]:
         from ponder.tasks import corpus
 
         numbers = range(number * BLOCK, (number + 1) * BLOCK)
-        return [self._example(corpus.document(self.mixture, self.seed, i), i) for i in numbers]
+        return [self._example(corpus.document(self._mixture(i), self.seed, i), i) for i in numbers]
+
+    def _mixture(self, i: int) -> Mapping[str, float]:
+        return self.anneal if self.anneal and i >= self.anneal_from else self.mixture
 
     def _example(self, pieces: Sequence[tuple[str, bool]], i: int) -> Example:
         return fits(from_pieces(pieces, self.tokenizer), self.context, f"corpus document {i}")
