@@ -12,8 +12,8 @@ learned. Kinds of document:
     left        3,7,12:7+3=10:10,12                what is left after a move (countdown's bookkeeping)
     legal       47,68:-;7,3:+-*;                   the operations that keep to 1 to 99 (countdown's rule)
     chain, countdown, arithmetic                   worked train-split problems of the tasks, one style per document
-    wide                                           countdown with two or three numbers up to 99, often equal ones: many
-                                                   moves would leave 1 to 99, and the work has to avoid them
+    wide                                           countdown where many moves would leave 1 to 99: numbers up to 99,
+                                                   equal ones, openings that leave two numbers at the edge
 
 Worked problems are conversations with the effort of their style, `<|user|>problem<|low|><|assistant|><think>work</think>
 answer`: a base model of this size needs to have met the tokens that the cold start is going to use. Document `i` is a
@@ -33,7 +33,7 @@ from ponder.tasks.arithmetic import Arithmetic
 from ponder.tasks.chain import Chain
 from ponder.tasks.countdown import Countdown, moves, reachable
 from ponder.tasks.expression import apply
-from ponder.types import EFFORTS, Problem
+from ponder.types import EFFORTS, Effort, Problem
 
 Pieces = list[tuple[str, bool]]
 HIGHEST = 99
@@ -146,12 +146,15 @@ def legal(rng: random.Random) -> Pieces:
     return pieces
 
 
-def _worked(task: Any, rng: random.Random, make: Callable[[random.Random], Problem | None] | None = None) -> Pieces:
+def _worked(task: Any, rng: random.Random) -> Pieces:
     problem: Problem | None = None
     while problem is None or problem.split != "train":
-        problem = (make or task.make)(rng)
+        problem = task.make(rng)
     effort = rng.choice(EFFORTS)
-    text = task.demonstrate(problem, effort, rng).text
+    return _conversation(problem, effort, task.demonstrate(problem, effort, rng).text)
+
+
+def _conversation(problem: Problem, effort: Effort, text: str) -> Pieces:
     return [(f"<|user|>{problem.text}<|{effort}|><|assistant|>", False), (text, True)]
 
 
@@ -166,16 +169,29 @@ def countdown(rng: random.Random) -> Pieces:
 
 
 def wide(rng: random.Random) -> Pieces:
+    """Half of them open with a move that leaves two numbers at the edge of what is legal."""
     task = Countdown(numbers=(2, 3), highest=HIGHEST, guidance=0.6)
-
-    def make(rng: random.Random) -> Problem | None:
-        given = [rng.randint(1, rng.choice((50, HIGHEST))) for _ in range(rng.choice(task.numbers))]
-        if rng.random() < 0.25:
+    edge, opening = rng.random() < 0.5, None
+    while True:
+        given = [
+            rng.randint(1, 50 if edge else rng.choice((50, HIGHEST))) for _ in range(3 if edge else rng.choice((2, 3)))
+        ]
+        if not edge and rng.random() < 0.25:
             given[1] = given[0]
-        targets = reachable(tuple(sorted(given))) - set(given)
-        return task.problem(given, rng.choice(sorted(targets))) if targets else None
+        numbers = tuple(sorted(given))
+        if edge:
+            at_edge = [move for move in moves(numbers) if _at_edge(*move.rest)]
+            opening = rng.choice(at_edge) if at_edge else None
+        targets = reachable(numbers) - set(given)
+        if targets and (opening or not edge):
+            problem = task.problem(given, rng.choice(sorted(targets)))
+            if problem.split == "train":
+                effort = rng.choice(EFFORTS)
+                return _conversation(problem, effort, task.demonstrate(problem, effort, rng, opening).text)
 
-    return _worked(task, rng, make)
+
+def _at_edge(a: int, b: int) -> bool:
+    return a == b or 96 <= a + b <= 116 or 92 <= a * b <= 130
 
 
 def arithmetic(rng: random.Random) -> Pieces:

@@ -150,20 +150,26 @@ class Countdown:
             canonical=f"{','.join(map(str, sorted(given)))}>{target}",
         )
 
-    def demonstrate(self, problem: Problem, effort: Effort | None, rng: random.Random) -> Demonstration:
-        """A stream of attempts by the mediocre demonstrator, ending at the first hit or at the effort's limit."""
+    def demonstrate(
+        self, problem: Problem, effort: Effort | None, rng: random.Random, opening: Move | None = None
+    ) -> Demonstration:
+        """A stream of attempts by the mediocre demonstrator, ending at the first hit or at the effort's limit.
+
+        `opening` is the first attempt's first move where it is not left to the demonstrator.
+        """
         limit = self.attempts[("low", "medium", "high").index(effort or "medium")]
         numbers, target = tuple(sorted(problem.reference["numbers"])), problem.reference["target"]
         lines: list[str] = []
-        for _ in range(limit):
-            steps = self._attempt(numbers, target, rng)
+        for i in range(limit):
+            steps = self._attempt(numbers, target, rng, opening if i == 0 else None)
             lines.append(_line(steps, problem.reference["numbers"]))
             if steps[-1].rest == (target,):
                 return Demonstration(problem, f"<think>{chr(10).join(lines)}!</think>{restate(steps)}", effort)
         return Demonstration(problem, f"<think>{chr(10).join(lines)}\n</think>{ABSTAIN}", effort)
 
-    def _attempt(self, numbers: Numbers, target: int, rng: random.Random) -> list[Move]:
-        steps: list[Move] = []
+    def _attempt(self, numbers: Numbers, target: int, rng: random.Random, opening: Move | None = None) -> list[Move]:
+        steps = [opening] if opening else []
+        numbers = opening.rest if opening else numbers
         while len(numbers) > 1 and (options := moves(numbers)):  # a dead end (every move leaves 1 to 99) stops early
             good = [m for m in options if target in reachable(m.rest)]
             steps.append(rng.choice(good if good and rng.random() < self.guidance else options))
