@@ -80,10 +80,14 @@ def test_a_changed_digit_in_the_thinking_is_found(name: str) -> None:
     rng = random.Random(2)
     for problem in task.problems("train", 40):
         thinking = completion(task.demonstrate(problem, "medium", rng).text).thinking
-        results = [i for i in range(1, len(thinking)) if thinking[i - 1] == "=" and thinking[i].isdigit()]
+        results = [i for i in range(1, len(thinking)) if _is_result(thinking, i)]
         at = rng.choice(results)
         changed = thinking[:at] + str((int(thinking[at]) + 1 + rng.randrange(8)) % 10) + thinking[at + 1 :]
         assert not all(step.sound for step in task.steps(problem, changed)), (thinking, changed)
+
+
+def _is_result(thinking: str, i: int) -> bool:
+    return thinking[i].isdigit() and (thinking[i - 1] == "=" or thinking[i - 1].isupper())
 
 
 @pytest.mark.parametrize("name", NAMES)
