@@ -28,6 +28,10 @@ def test_scores_are_those_recorded(name: str) -> None:
             assert now[task][key] == pytest.approx(then[task][key], abs=0.01), (task, key)
 
 
+def test_mini_base_writes_honest_lines() -> None:
+    assert all(recorded("mini-base")["greedy"][task]["share"] >= 0.995 for task in TASKS)
+
+
 def test_both_together_are_small() -> None:
     assert sum(f.stat().st_size for f in WEIGHTS.rglob("*") if f.is_file()) <= 8e6
 

@@ -12,7 +12,7 @@ from ponder import efforts, tasks
 from ponder.evals.lines import TASKS, honesty
 from ponder.types import EFFORTS, Request
 
-PROBLEMS = 200
+PROBLEMS = 500
 
 
 def base_scores(engine: Any, problems: int = PROBLEMS) -> dict[str, Any]:
