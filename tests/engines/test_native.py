@@ -152,6 +152,19 @@ def test_threads_do_not_change_a_bit(dtype: torch.dtype) -> None:
         assert torch.equal(found[0], found[2])
 
 
+def test_threads_that_share_a_long_slot_do_not_change_a_bit() -> None:
+    model = make("qwen2", "32")
+    tokens_BT = torch.randint(0, 200, (2, 150), generator=torch.Generator().manual_seed(0))
+    rows_B, starts_B, lengths_B = torch.tensor([2, 0]), torch.tensor([0, 0]), torch.tensor([150, 9])
+    one = stepper(partial(NativeStepper, threads=1), model, 3, torch.bfloat16)
+    one.prefill(tokens_BT, rows_B, starts_B, lengths_B)
+    for threads in (2, 3) * 20:
+        some = stepper(partial(NativeStepper, threads=threads), model, 3, torch.bfloat16)
+        some.prefill(tokens_BT, rows_B, starts_B, lengths_B)
+        assert torch.equal(one.kv.k, some.kv.k)
+        assert torch.equal(one.kv.v, some.kv.v)
+
+
 def test_threads_that_split_the_columns_of_a_large_model_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ponder.engines.native.stepper.TEAM_BYTES", 0)
     model = make("llama", "64", std=0.04, width=320, hidden=1400)

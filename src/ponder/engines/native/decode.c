@@ -2,8 +2,10 @@
 
    Rows are independent: an item is one token of one slot. Decoding gives one item per slot; prefill gives several, which
    must be adjacent and in order. Items are processed in chunks of up to CHUNK, layer by layer, so that an item finds the
-   keys of those before it. Threads share the work in one of two ways: each takes tasks (whole slots) and never waits for the
-   others, or, where weights are too large to be read by each, all work on one chunk and split the columns. Neither changes a result.
+   keys of those before it. Threads share the work in one of two ways: each takes tasks (whole slots, or chunks of a long one), or,
+   where weights are too large to be read by each, all work on one chunk and split the columns. Neither changes a result.
+   A task inside a slot follows the one before it layer by layer, since it needs its keys. Tasks are taken in order, so what
+   a task waits for has been begun, and one thread alone never waits.
 
    Rounding is that of the torch module: residual stream, norms and rotation in fp32; what enters or leaves a matrix in
    the precision of the matrices. */
@@ -54,7 +56,7 @@ typedef struct {
     void *k, *v;
     float *logits; /* NULL: only the cache is wanted */
     int64_t *tasks, task_count;
-    atomic_long next;
+    atomic_long next, *entered; /* by task: layers whose keys and values are all in the cache */
     Barrier barrier;
     int team; /* 1: all threads on every chunk */
 } Job;
@@ -65,7 +67,7 @@ typedef struct {
     const Model *m;
     Scratch *own, *shared; /* the same unless in a team */
     int number, threads;
-    int64_t from, rows;
+    int64_t task, from, rows; /* task: -1 in a team */
 } Hand;
 
 /* ---- sizes ---- */
@@ -278,6 +280,18 @@ static void act(const Hand *h, const Block *b) {
 
 /* ---- a chunk ---- */
 
+/* Wait until the task before, if it has items of the same slot, has entered this layer; then tell the task behind. */
+static void follow(const Hand *h, int64_t layer) {
+    const Job *job = h->job;
+    if (h->task < 0) return;
+    int64_t begins = job->tasks[h->task], ends = job->tasks[h->task + 1];
+    if (begins && job->rows[begins] == job->rows[begins - 1])
+        for (int i = 0; atomic_load_explicit(&job->entered[h->task - 1], memory_order_acquire) <= layer; i++)
+            pause_briefly(i);
+    if (h->from + h->rows == ends)
+        atomic_store_explicit((atomic_long *)&job->entered[h->task], layer + 1, memory_order_release);
+}
+
 static void attention_layer(const Hand *h, int64_t layer, int only_cache) {
     const Model *m = h->m;
     const Block *b = m->blocks + layer;
@@ -290,6 +304,7 @@ static void attention_layer(const Hand *h, int64_t layer, int only_cache) {
     meet(h);
     part(h, h->rows * K, &first, &last);
     for (int64_t i = first; i < last; i++) enter(h, layer, i / K, i % K, !only_cache);
+    follow(h, layer);
     meet(h);
     if (only_cache) return;
     for (int64_t i = first; i < last; i++) attend(h, layer, i / K, i % K, span);
@@ -341,14 +356,14 @@ static void run_range(Hand *h, int64_t from, int64_t to) {
 static void work(void *argument, int number) {
     Job *job = argument;
     Scratch *own = &job->native->scratch[number];
-    Hand h = {job, job->model, own, own, 0, 1, 0, 0};
+    Hand h = {job, job->model, own, own, 0, 1, -1, 0, 0};
     if (job->team) {
         h.shared = &job->native->scratch[0], h.number = number, h.threads = job->barrier.threads;
         run_range(&h, 0, job->count);
         return;
     }
-    for (int64_t i; (i = atomic_fetch_add(&job->next, 1)) < job->task_count;)
-        run_range(&h, job->tasks[i], job->tasks[i + 1]);
+    while ((h.task = atomic_fetch_add(&job->next, 1)) < job->task_count)
+        run_range(&h, job->tasks[h.task], job->tasks[h.task + 1]);
 }
 
 /* ---- what Python calls ---- */
@@ -382,12 +397,14 @@ static int check(const Job *job, int64_t *span) {
     return FINE;
 }
 
-/* Whole slots, of about the size that gives every thread two tasks. */
+/* Tasks of about the size that gives every thread two: whole slots, or chunks of slots that are longer. */
 static void divide(Job *job, int threads) {
     int64_t size = pad((job->count + 2 * threads - 1) / (2 * threads), 8), begun = 0;
     job->tasks[0] = job->task_count = 0;
-    for (int64_t i = 1; i < job->count; i++)
-        if (threads > 1 && i - begun >= size && job->rows[i] != job->rows[i - 1]) job->tasks[++job->task_count] = begun = i;
+    for (int64_t i = 1; i < job->count && threads > 1; i++) {
+        int inside = job->rows[i] == job->rows[i - 1];
+        if (i - begun >= (inside ? CHUNK : size)) job->tasks[++job->task_count] = begun = i;
+    }
     job->tasks[++job->task_count] = job->count;
 }
 
@@ -395,13 +412,17 @@ static void divide(Job *job, int threads) {
 int64_t ponder_step(Native *native, const Model *model, const int64_t *tokens, const int64_t *rows,
                     const int64_t *positions, int64_t count, void *k, void *v, int64_t slots, int64_t capacity,
                     float *logits) {
-    Job job = {native, model, tokens, rows, positions, count, slots, capacity, k, v, logits, NULL, 0, 0, {0, 0, 0}, 0};
+    Job job = {native, model, tokens, rows, positions, count, slots, capacity, k, v, logits, NULL, 0, 0, NULL, {0, 0, 0}, 0};
     int threads = pool_size(&native->pool);
     int64_t span;
     int wrong = check(&job, &span);
     if (wrong || !count) return wrong;
     job.tasks = malloc((size_t)(count + 2) * sizeof *job.tasks);
-    if (!job.tasks) return NO_MEMORY;
+    job.entered = calloc((size_t)count + 2, sizeof *job.entered);
+    if (!job.tasks || !job.entered) {
+        free(job.tasks), free(job.entered);
+        return NO_MEMORY;
+    }
     divide(&job, threads);
     job.team = threads > 1 && model->team;
     if (!job.team && job.task_count < threads) threads = (int)job.task_count;
@@ -409,7 +430,7 @@ int64_t ponder_step(Native *native, const Model *model, const int64_t *tokens, c
     for (int i = 0; i < threads && !wrong; i++)
         if (!prepare(&native->scratch[i], model, span)) wrong = NO_MEMORY;
     if (!wrong) pool_run(&native->pool, work, &job, threads);
-    free(job.tasks);
+    free(job.tasks), free(job.entered);
     return wrong;
 }
 
