@@ -115,11 +115,48 @@ class Ledger:
     flops: float = 0.0
     seconds: float = 0.0
 
+    @property
+    def forwarded(self) -> int:
+        """Tokens that went through a model: prefilled, decoded and verified, not those served from a cache."""
+        return self.prefilled + self.decoded + self.verified
+
     def __add__(self, other: Ledger) -> Ledger:
         return Ledger(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
 
     def __sub__(self, other: Ledger) -> Ledger:
         return Ledger(*(getattr(self, n) - getattr(other, n) for n in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A ledger that must not be exceeded: forwarded tokens (prefilled, decoded and verified), FLOPs, wall-clock seconds.
+
+    None is no limit. `child` gives a part of it to a part of the work.
+    """
+
+    tokens: int | None = None
+    flops: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"budget.{name} = {value}: a budget is above 0, or None for no limit")
+
+    def left(self, spent: Ledger) -> Budget | None:
+        """What remains after `spent`; None when any limit is reached."""
+        tokens = None if self.tokens is None else self.tokens - spent.forwarded
+        flops = None if self.flops is None else self.flops - spent.flops
+        seconds = None if self.seconds is None else self.seconds - spent.seconds
+        if any(value is not None and value <= 0 for value in (tokens, flops, seconds)):
+            return None
+        return Budget(tokens, flops, seconds)
+
+    def child(self, share: float) -> Budget:
+        """The part `share` (0 to 1) of every limit; at least one token."""
+        tokens = None if self.tokens is None else max(1, int(self.tokens * share))
+        return Budget(tokens, *(None if v is None else v * share for v in (self.flops, self.seconds)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +253,48 @@ class Grader(Protocol):
     """Says what a completion of a problem earned; knows the reference. Never raises, never hangs on model text."""
 
     def grade(self, problem: Problem, completion: Completion) -> Grade: ...
+
+
+Semantics = Literal["correctness", "value", "outcome"]
+"""What a verifier's scores mean: correctness = P(this step is right); value = P(the answer will be right from here);
+outcome = P(this finished answer is right)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a verifier may see of an attempt: the question and everything written so far, never the reference.
+
+    `token_ids` follow `prompt_ids`; `starts[i]` is where step i begins in `token_ids` (the first is 0; steps cover all of
+    it). A score of a trace is that of its last step given what stands before it.
+    """
+
+    messages: tuple[Message, ...]
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] = ()
+    starts: tuple[int, ...] = (0,)
+    text: str = ""
+    thinking: str | None = None
+    answer: str | None = None
+    finished: bool = False
+    problem_id: str = ""
+
+
+@runtime_checkable
+class Verifier(Protocol):
+    """Says how good a trace looks without knowing the reference."""
+
+    name: str
+    semantics: Semantics
+
+    def score(self, traces: Sequence[Trace]) -> list[float | None]:
+        """One number in [0, 1] per trace, None where it abstains. A trace costs only what it adds to those scored before."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """Everything spent since the verifier was made; its tokens stand under `verified`."""
+        ...
 
 
 class Task(Protocol):
