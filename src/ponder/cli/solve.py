@@ -26,7 +26,7 @@ class SolveConfig(Config):
     strategy: str = "vote"
     """greedy, sample, or vote (the answer most samples agree on)."""
     n: Annotated[int, Meta(ge=1, le=4096)] | None = None
-    """Samples to draw; vote draws 16 unless told."""
+    """Samples to draw; vote draws 40 unless told."""
     effort: Literal["low", "medium", "high"] = "medium"
     """How long to think."""
     temperature: Annotated[float, Meta(ge=0, le=10)] = 1.0

@@ -20,28 +20,54 @@ def completion(
     finish: Finish,
 ) -> DoneEvent:
     """The event that ends a request. Texts leave out the token it stopped at."""
-    text, thinking, answer = "", None, None
-    if tokenizer is not None:
-        stop = set(tokenizer.stop_ids)
-        body = ids[:-1] if finish == "stop" and ids[-1] in stop else ids
-        parts = tokenizer.split(ids, opened=ticket.opened)
-        text = tokenizer.decode(body)
-        thinking = None if parts.thinking is None else tokenizer.decode(parts.thinking)
-        answer = None if parts.answer is None else tokenizer.decode(parts.answer)
     request = ticket.request
-    done = Completion(
-        token_ids=tuple(ids),
-        logprobs=tuple(logprobs),
-        finish=finish,
-        text=text,
-        thinking=thinking,
-        answer=answer,
-        prompt_ids=request.prompt_ids,
-        forced=tuple(forced) if any(forced) else (),
+    done = assemble(
+        tokenizer,
+        request.prompt_ids,
+        tuple(ids),
+        tuple(logprobs),
+        tuple(forced) if any(forced) else (),
+        finish,
+        opened=ticket.opened,
         problem_id=request.problem_id,
         request_id=request.id,
     )
     return DoneEvent(ticket.index, done)
+
+
+def assemble(
+    tokenizer: Tokenizer | None,
+    prompt_ids: tuple[int, ...],
+    ids: tuple[int, ...],
+    logprobs: tuple[float, ...],
+    forced: tuple[bool, ...],
+    finish: Finish,
+    *,
+    opened: bool,
+    problem_id: str = "",
+    request_id: str = "",
+) -> Completion:
+    """A completion of `ids`, its texts decoded; `opened` says that the prompt ended inside the thinking."""
+    text, thinking, answer = "", None, None
+    if tokenizer is not None:
+        stop = set(tokenizer.stop_ids)
+        body = ids[:-1] if finish == "stop" and ids and ids[-1] in stop else ids
+        parts = tokenizer.split(ids, opened=opened)
+        text = tokenizer.decode(body)
+        thinking = None if parts.thinking is None else tokenizer.decode(parts.thinking)
+        answer = None if parts.answer is None else tokenizer.decode(parts.answer)
+    return Completion(
+        token_ids=ids,
+        logprobs=logprobs,
+        finish=finish,
+        text=text,
+        thinking=thinking,
+        answer=answer,
+        prompt_ids=prompt_ids,
+        forced=forced,
+        problem_id=problem_id,
+        request_id=request_id,
+    )
 
 
 def speak(tokenizer: Tokenizer | None, ticket: Ticket, token_id: int) -> str:

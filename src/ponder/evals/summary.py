@@ -15,7 +15,7 @@ from typing import Any
 from ponder.evals.attempts import Attempt
 from ponder.evals.stats import cluster_mean, majority_at_k, pass_at_k, powers_of_two
 from ponder.intervals import Interval, mean_interval
-from ponder.search import vote
+from ponder.search.answers import answers_of, classes
 from ponder.types import EFFORTS, Grader, Problem
 
 Classify = Callable[[Sequence[Attempt]], Sequence[Hashable | None]]
@@ -40,15 +40,15 @@ class Summary:
 
 
 def classifier(grader: Grader) -> Classify:
-    """How the attempts at one problem vote: as `search.vote` tells answers apart, by the grader's `key` or `equal`.
+    """How the attempts at one problem vote: as `search.answers` tells answers apart, by the grader's `key` or `equal`.
 
     An attempt without an answer, or whose answer could not be read, abstains. Right and wrong are never looked at.
     """
 
     def classify(rows: Sequence[Attempt]) -> Sequence[Hashable | None]:
-        answers = vote.answers_of([row.completion() for row in rows], grader)
+        answers = answers_of([row.completion() for row in rows], grader)
         lost = ("unparsed", "timeout", "error")
-        return vote.classes([None if r.outcome in lost else a for r, a in zip(rows, answers, strict=True)], grader)
+        return classes([None if r.outcome in lost else a for r, a in zip(rows, answers, strict=True)], grader)
 
     return classify
 

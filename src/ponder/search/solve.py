@@ -1,117 +1,122 @@
-"""Spend test-time compute on one problem. Strategies so far draw flat: greedy, one sample, or a vote among n samples.
+"""Spend test-time compute on one problem, or on many together.
 
 A strategy never sees the reference: it knows the problem's messages and, through the grader's `key`, which answers are
-the same answer. The grade is given afterwards, by whoever asks. Not covered yet: verifiers, budgets, branching trees.
+the same answer. The grade is given afterwards, by whoever asks.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 from ponder import efforts
-from ponder.errors import ConfigError, unknown
-from ponder.search.vote import answers_of, classes, elect
-from ponder.types import (
-    Completion,
-    DoneEvent,
-    Effort,
-    Engine,
-    Event,
-    Grader,
-    Ledger,
-    Message,
-    Problem,
-    Request,
-    Sampling,
-)
+from ponder.errors import ConfigError
+from ponder.search.asks import Strategy
+from ponder.search.drive import Driver
+from ponder.search.job import Job
+from ponder.search.select import selector
+from ponder.search.solution import Solution
+from ponder.search.strategies import make, wants_verifier
+from ponder.types import Budget, Effort, Engine, Event, Grader, Message, Problem, Sampling, Verifier
 
 MOST_TOKENS = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Flat:
-    """A strategy that draws `n` completions independently: at temperature 0 when `greedy`, with a vote when `votes`."""
-
-    n: int
-    greedy: bool = False
-    votes: bool = False
-
-
-STRATEGIES: dict[str, Flat] = {"greedy": Flat(1, greedy=True), "sample": Flat(1), "vote": Flat(16, votes=True)}
-
-
-@dataclass(frozen=True, slots=True)
-class Solution:
-    """The chosen answer, everything drawn on the way to it, and what that cost.
-
-    `answer` is None when no completion has one. `votes` counts the answers' equivalence classes, abstentions left out.
-    """
-
-    problem: Problem
-    strategy: str
-    answer: str | None
-    chosen: int | None
-    completions: tuple[Completion, ...]
-    votes: Mapping[str, int] = field(default_factory=dict[str, int])
-    ledger: Ledger = Ledger()
-
-    @property
-    def tree(self) -> tuple[Completion, ...]:
-        """The children of the problem; a flat strategy's tree has no deeper level."""
-        return self.completions
-
-    @property
-    def completion(self) -> Completion:
-        """The completion chosen, or the first when none has an answer."""
-        return self.completions[self.chosen or 0]
+MINI_STEPS = ("\n", ";")
+STEPS = ("\n\n",)
 
 
 def solve(
     problem: Problem | str,
     engine: Engine | str,
-    strategy: str = "vote",
+    strategy: str | Strategy = "vote",
     n: int | None = None,
     seed: int = 0,
     *,
+    verifier: Verifier | str | None = None,
+    budget: Budget | int | None = None,
+    select: str = "",
     effort: Effort | None = None,
     temperature: float = 1.0,
     max_tokens: int | None = None,
+    steps: Sequence[str] | None = None,
     on_event: Callable[[Event], None] | None = None,
+    **options: Any,
 ) -> Solution:
     """Answer `problem` (a text is read as one user message; the miniature's own language where the engine is one).
 
-    `n` None is the strategy's own number (vote: 16). `max_tokens` None is what the model's table says of the effort, or
-    else what the context leaves, at most 2048.
-    `on_event` sees every token as it is decoded. Raises ConfigError: unknown strategy, impossible values, a prompt
-    that leaves no room.
+    `n` None is the strategy's own number, `options` are its other fields. `budget` is a `Budget` or a number of forwarded
+    tokens; `select` "" is the strategy's own rule. `max_tokens` None is what the model's table says of the effort, or
+    else what the context leaves, at most 2048. `steps` are the texts that end a step (default: a blank line; a line or `;`
+    for the miniature). `on_event` sees every token as it is decoded.
+    Raises ConfigError: unknown strategy, impossible values, a missing verifier, a prompt that leaves no room.
     """
-    if strategy not in STRATEGIES:
-        raise unknown("strategy", strategy, STRATEGIES)
-    flat = STRATEGIES[strategy]
-    count = flat.n if n is None else n
-    if count < 1 or (count > 1 and not flat.votes):
-        raise ConfigError(f"n = {count}: strategy '{strategy}' draws {'1 or more' if flat.votes else 'exactly 1'}")
     engine = _loaded(engine) if isinstance(engine, str) else engine
-    asked = as_problem(problem, engine)
+    verifier = _verifier(verifier) if isinstance(verifier, str) else verifier
+    job = make_job(
+        as_problem(problem, engine),
+        engine,
+        strategy,
+        n,
+        seed,
+        verifier=verifier,
+        budget=Budget(tokens=budget) if isinstance(budget, int) else budget,
+        select=select,
+        effort=effort,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        steps=steps,
+        options=options,
+    )
+    return Driver(engine, verifier, on_event).run([job])[0]
+
+
+def make_job(
+    problem: Problem,
+    engine: Engine,
+    strategy: str | Strategy = "vote",
+    n: int | None = None,
+    seed: int = 0,
+    *,
+    verifier: Verifier | None = None,
+    budget: Budget | None = None,
+    select: str = "",
+    effort: Effort | None = None,
+    temperature: float = 1.0,
+    max_tokens: int | None = None,
+    sampling: Sampling | None = None,
+    steps: Sequence[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Job:
+    """One search, ready for a `Driver`; `sampling` replaces what effort, temperature and max_tokens would give."""
+    name, made = make(strategy, n, **dict(options or {}))
+    if select:
+        selector(select)
+    if verifier is None and wants_verifier(made, select):
+        raise ConfigError(
+            f"strategy '{name}' needs a verifier: give one (--verifier), or choose by 'vote' or 'likelihood'"
+        )
     effort = effort or default_effort(engine)
-    sampling = _sampling(engine, asked, effort, 0.0 if flat.greedy else temperature, max_tokens)
-    before = engine.ledger
-    completions = _draw(engine, asked, effort, sampling, count, seed, on_event)
-    grader = grader_of(asked)
-    answers = answers_of(completions, grader)
-    names = classes(answers, grader)
-    chosen = elect(names, seed)
-    return Solution(
-        problem=asked,
-        strategy=strategy,
-        answer=None if chosen is None else answers[chosen],
-        chosen=chosen,
-        completions=tuple(completions),
-        votes=dict(Counter(name for name in names if name is not None).most_common()),
-        ledger=engine.ledger - before,
+    prompt = engine.encode(problem.messages, effort)
+    tokenizer: Any = getattr(engine, "tokenizer", None)
+    flops = _flops(engine)
+    if budget is not None and budget.flops is not None and flops is None:
+        raise ConfigError(f"budget.flops: what a token of {engine.name} costs is not known; give tokens or seconds")
+    return Job(
+        problem=problem,
+        strategy=made,
+        name=name,
+        prompt_ids=prompt,
+        sampling=sampling or sampling_for(engine, len(prompt), effort, temperature, max_tokens),
+        tokenizer=tokenizer,
+        effort=effort,
+        grader=grader_of(problem),
+        step_ids=step_ids(tokenizer, steps),
+        semantics=None if verifier is None else verifier.semantics,
+        select=select,
+        seed=seed,
+        budget=budget,
+        flops=flops,
     )
 
 
@@ -149,22 +154,10 @@ def grader_of(problem: Problem) -> Grader | None:
     return tasks.get(problem.task).grader
 
 
-def draw_seed(seed: int, problem_id: str, number: int) -> int:
-    """The seed of draw `number`: the first draws of a larger n are those of a smaller one."""
-    digest = hashlib.sha256(f"{seed}/{problem_id}/{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def _loaded(spec: str) -> Engine:
-    from ponder import engines
-
-    return engines.load(spec)
-
-
-def _sampling(
-    engine: Engine, problem: Problem, effort: Effort | None, temperature: float, wanted: int | None
+def sampling_for(
+    engine: Engine, used: int, effort: Effort | None, temperature: float = 1.0, wanted: int | None = None
 ) -> Sampling:
-    used = len(engine.encode(problem.messages, effort))
+    """The sampling of one whole branch after a prompt of `used` tokens; ConfigError when nothing is left."""
     room = engine.context - used
     if room < 1:
         raise ConfigError(f"the prompt has {used} tokens and {engine.name} reads {engine.context}: nothing is left")
@@ -176,24 +169,36 @@ def _sampling(
     return replace(level.sampling(temperature), max_tokens=min(room, level.max_tokens))
 
 
-def _draw(
-    engine: Engine,
-    problem: Problem,
-    effort: Effort | None,
-    sampling: Sampling,
-    n: int,
-    seed: int,
-    on_event: Callable[[Event], None] | None,
-) -> list[Completion]:
-    prompt = engine.encode(problem.messages, effort)
-    requests = [
-        Request(prompt, sampling.with_seed(draw_seed(seed, problem.id, k)), f"{problem.id}/{k}", problem.id)
-        for k in range(n)
-    ]
-    done: dict[int, Completion] = {}
-    for event in engine.stream(requests):
-        if on_event is not None:
-            on_event(event)
-        if isinstance(event, DoneEvent):
-            done[event.index] = event.completion
-    return [done[k] for k in range(n)]
+def step_ids(tokenizer: Any, steps: Sequence[str] | None = None) -> tuple[int, ...]:
+    """The tokens that end a step: those whose text holds one of `steps`. Empty without a tokenizer.
+
+    A vocabulary of byte pairs has many tokens that end in a blank line (".\\n\\n", ")\\n\\n"); all of them count.
+    """
+    if tokenizer is None or not hasattr(tokenizer, "inner"):
+        return ()
+    wanted = tuple(steps) if steps is not None else MINI_STEPS if tokenizer.is_mini else STEPS
+    return _step_ids(tokenizer, wanted)
+
+
+@lru_cache(maxsize=16)
+def _step_ids(tokenizer: Any, wanted: tuple[str, ...]) -> tuple[int, ...]:
+    stops = set(tokenizer.stop_ids)
+    texts = ((i, tokenizer.decode([i])) for i in range(tokenizer.vocab_size) if i not in stops)
+    return tuple(i for i, text in texts if any(word in text for word in wanted))
+
+
+def _flops(engine: Engine) -> Callable[[int, int], float] | None:
+    config: Any = getattr(engine, "config", None)
+    return getattr(config, "flops", None)
+
+
+def _loaded(spec: str) -> Engine:
+    from ponder import engines
+
+    return engines.load(spec)
+
+
+def _verifier(spec: str) -> Verifier:
+    from ponder import verifiers
+
+    return verifiers.load(spec)

@@ -1,13 +1,7 @@
-"""Self-consistency: the answer most completions agree on (Wang et al. 2023, arXiv:2203.11171, unweighted).
-
-Answers are compared by equivalence class, not as text. Whoever has no answer abstains; ties are broken by the seed,
-among the tied classes alone, so the outcome depends on nothing but the answers and the seed.
-"""
+"""Answers of completions, and which of them are the same answer; compared by equivalence class, never as text."""
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Sequence
 
 from ponder.types import Completion, Grader
@@ -37,13 +31,3 @@ def classes(answers: Sequence[str | None], grader: Grader | None = None) -> list
 
     numbers = graders.classes(answers, getattr(grader, "equal", None))
     return [None if number is None else answers[numbers.index(number)] for number in numbers]
-
-
-def elect(names: Sequence[str | None], seed: int) -> int | None:
-    """Index of the first member of the class with most votes; None when everyone abstains."""
-    votes = Counter(name for name in names if name is not None)
-    if not votes:
-        return None
-    most = max(votes.values())
-    tied = sorted(name for name, count in votes.items() if count == most)
-    return list(names).index(random.Random(f"vote/{seed}").choice(tied))

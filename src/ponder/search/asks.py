@@ -1,0 +1,161 @@
+"""What a strategy may ask for, and what it may look at. No model, no prompt, no clock: a strategy is a generator.
+
+    def explore(self, root, view):
+        kids = yield Expand((root,), n=4)                 # one list of children for each node
+        scores = yield Score(kids[0])                     # one number in [0, 1] for each node, or None
+        return {"steps": 1}                               # notes, kept with the solution
+
+The driver runs what all branches of all problems ask for together, keeps the budget, and ends the generator when nothing is
+left; which answer is given is decided afterwards from the tree (`select`). `together` runs several explorations of one
+problem side by side.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from ponder.search.tree import Node
+from ponder.types import Semantics
+
+Until = Literal["step", "think", "end"] | int
+"""Where an expansion pauses: the next step boundary, the end of the thinking, the end of the answer, or after so many tokens."""
+
+Aggregate = Literal["min", "product", "mean", "last", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """Draw `n` continuations of every node. Reply: a list of children for each node (fewer when the budget ends).
+
+    `temperature` None is the sampling's own. A branch that is done can not be expanded.
+    """
+
+    nodes: tuple[Node, ...]
+    n: int = 1
+    until: Until = "step"
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Let the verifier score every node, given its branch. Reply: a number in [0, 1] or None for each."""
+
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Put `text` behind every node, in place of its last `drop` tokens. Reply: one child for each node.
+
+    A done branch goes on if its end is dropped. Text that spells a special token stays text, but for `</think>`.
+    """
+
+    nodes: tuple[Node, ...]
+    text: str
+    drop: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Answer what a node wrote with a user's message, and let the model begin again. Reply: one fresh node for each."""
+
+    nodes: tuple[Node, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What the verifier has to say about every node, in words. Reply: a text for each, empty when it has nothing to say."""
+
+    nodes: tuple[Node, ...]
+
+
+Ask = Expand | Score | Write | Turn | Feedback | tuple["Ask", ...]
+Explore = Generator[Ask, Any, dict[str, Any] | None]
+
+
+class View(Protocol):
+    """What a strategy may look at besides the nodes it was given: nothing that knows the reference."""
+
+    @property
+    def random(self) -> random.Random:
+        """Draws decided by the seed and the problem alone."""
+        ...
+
+    @property
+    def semantics(self) -> Semantics | None:
+        """What the verifier's scores mean; None without a verifier."""
+        ...
+
+    def value(self, node: Node, how: Aggregate | None = None) -> float | None:
+        """The scores along the branch as one number; `how` None is what the semantics call for."""
+        ...
+
+    def answers(self, nodes: Sequence[Node]) -> list[str | None]:
+        """The equivalence class of each finished node's answer; None abstains."""
+        ...
+
+    def left(self) -> float:
+        """The share of the budget that is left, 1.0 without a budget."""
+        ...
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """How to spend test-time compute on one problem. `select` names the rule that takes the answer from the tree."""
+
+    @property
+    def select(self) -> str: ...
+
+    @property
+    def needs_verifier(self) -> bool: ...
+
+    def explore(self, root: Node, view: View) -> Explore: ...
+
+
+def aggregate(scores: Sequence[float], how: Aggregate) -> float | None:
+    """The scores of a branch's steps as one number; None without scores."""
+    if not scores:
+        return None
+    if how == "last":
+        return scores[-1]
+    if how == "min":
+        return min(scores)
+    if how == "max":
+        return max(scores)
+    if how == "mean":
+        return sum(scores) / len(scores)
+    total = 1.0
+    for score in scores:
+        total *= score
+    return total
+
+
+DEFAULTS: dict[Semantics, Aggregate] = {"correctness": "product", "value": "last", "outcome": "last"}
+"""Scores of correctness say something about one step, so they multiply; values and outcomes already speak of the whole
+(Zhang et al. 2025, arXiv 2501.07301)."""
+
+
+def together(explorations: Iterable[Explore]) -> Explore:
+    """Run explorations side by side: each round asks what all of them ask. Notes that are numbers add up."""
+    waiting: dict[int, Ask] = {}
+    running = dict(enumerate(explorations))
+    notes: dict[str, Any] = {}
+    replies: dict[int, Any] = dict.fromkeys(running)
+    while running:
+        for number, exploration in list(running.items()):
+            try:
+                waiting[number] = exploration.send(replies[number])
+            except StopIteration as stop:
+                del running[number]
+                waiting.pop(number, None)
+                told: dict[str, Any] = stop.value or {}
+                for name, value in told.items():
+                    notes[name] = notes.get(name, 0) + value if isinstance(value, int | float) else value
+        if running:
+            got = yield tuple(waiting[number] for number in running)
+            replies = dict(zip(running, got, strict=True))
+    return notes

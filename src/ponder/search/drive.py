@@ -1,0 +1,306 @@
+"""The driver: runs what the strategies of many problems ask for, together, and keeps every budget.
+
+Each round collects what all live searches ask for, draws all continuations in one engine call and scores all nodes in one
+verifier call, so a beam over one problem and beams over a hundred keep the engine equally busy. The engine shares prefixes
+by itself; nothing here copies a cache. A search ends when its strategy does or when its budget can not pay for what it asks;
+then the answer is selected from the tree it has.
+
+A child's draw is decided by the seed, the problem, and the child's place in the tree: neither the batch nor the order of
+arrival changes it. Not covered: continuing one search while another's long expansion still runs (a round waits for all).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ponder.errors import ConfigError, PonderError, WorkError
+from ponder.search.asks import Ask, Expand, Feedback, Score, Turn, Write
+from ponder.search.job import Job, Spent
+from ponder.search.solution import Solution
+from ponder.search.tree import Node
+from ponder.types import Completion, DoneEvent, Engine, Event, Ledger, Message, Request, Verifier
+
+LIVE = 64  # searches kept going at once
+
+
+@dataclass(slots=True)
+class Draw:
+    """One continuation to draw: `number` is the child it will be, `children` the list of the reply it goes into."""
+
+    job: Job
+    ask: Expand
+    node: Node
+    number: int
+    children: list[Node]
+    most: int  # tokens it may take
+    capped: bool = False  # by the budget
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round has to do, by kind; replies are filled in place."""
+
+    draws: list[Draw] = field(default_factory=list[Draw])
+    scores: list[tuple[Job, Score, list[float | None]]] = field(default_factory=list[Any])
+
+
+class Driver:
+    """Searches over one engine and at most one verifier. `overhead` is the time spent outside both."""
+
+    def __init__(
+        self, engine: Engine, verifier: Verifier | None = None, on_event: Callable[[Event], None] | None = None
+    ) -> None:
+        self.engine, self.verifier, self.on_event = engine, verifier, on_event
+        self.engine_seconds = self.verifier_seconds = self.seconds = 0.0
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of `run` that neither the engine nor the verifier took."""
+        return self.seconds - self.engine_seconds - self.verifier_seconds
+
+    def run(
+        self, jobs: Iterable[Job], on_solution: Callable[[int, Solution], None] | None = None, live: int = LIVE
+    ) -> list[Solution]:
+        """Search every job to its end, `live` at a time; solutions in the jobs' order, `on_solution` as each ends.
+
+        Raises WorkError naming problem and step when the engine or the verifier fails; what had ended before has been
+        handed to `on_solution`.
+        """
+        began = time.perf_counter()
+        waiting = enumerate(jobs)
+        solutions: dict[int, Solution] = {}
+        running: dict[int, Job] = {}
+        try:
+            while True:
+                _admit(running, waiting, live)
+                if not running:
+                    break
+                self._round([job for job in running.values() if job.live])
+                for number, job in [(n, j) for n, j in running.items() if not j.live]:
+                    del running[number]
+                    solutions[number] = job.solution()
+                    if on_solution is not None:
+                        on_solution(number, solutions[number])
+        finally:
+            for job in running.values():
+                job.close()
+            self.seconds += time.perf_counter() - began
+        return [solutions[number] for number in sorted(solutions)]
+
+    def _round(self, jobs: Sequence[Job]) -> None:
+        todo = Round()
+        replies = [self._begin(job, job.asked, todo) for job in jobs if job.asked is not None]
+        self._draw(todo.draws)
+        self._score(todo.scores)
+        for job, reply in zip([job for job in jobs if job.asked is not None], replies, strict=True):
+            if job.live:
+                job.send(reply)
+
+    def _begin(self, job: Job, ask: Ask | None, todo: Round) -> Any:
+        """Put an ask into the round; the reply object, still to be filled where it has to wait."""
+        if isinstance(ask, tuple):
+            return [self._begin(job, part, todo) for part in ask]
+        if not isinstance(ask, Expand | Score | Write | Turn | Feedback):
+            raise WorkError(f"{job.where()}: strategy '{job.name}' asked for {ask!r}, which is no request")
+        job.check_owned(ask.nodes)
+        if isinstance(ask, Expand):
+            return [self._plan(job, ask, node, todo) for node in ask.nodes]
+        if isinstance(ask, Score):
+            reply: list[float | None] = []
+            todo.scores.append((job, ask, reply))
+            return reply
+        if isinstance(ask, Write):
+            return [job.write(node, ask.text, ask.drop) for node in ask.nodes]
+        if isinstance(ask, Turn):
+            return [self._turn(job, node, ask.text) for node in ask.nodes]
+        return self._feedback(job, ask)
+
+    # ---- drawing
+
+    def _plan(self, job: Job, ask: Expand, node: Node, todo: Round) -> list[Node]:
+        if node.done:
+            raise WorkError(f"{job.where(node)}: strategy '{job.name}' expands a branch that has ended")
+        if ask.n < 1:
+            raise ConfigError(f"{job.where(node)}: strategy '{job.name}' asks for {ask.n} continuations; at least 1")
+        children: list[Node] = []
+        most = job.room(node) if not isinstance(ask.until, int) else min(ask.until, job.room(node))
+        first = job.reserve(node, ask.n)
+        todo.draws += [Draw(job, ask, node, first + k, children, most) for k in range(ask.n if most > 0 else 0)]
+        return children
+
+    def _draw(self, draws: list[Draw]) -> None:
+        """Draw in waves: nobody begins what its budget may not be able to end, unless nothing else is left."""
+        while draws:
+            wave, draws = _affordable(draws)
+            if not wave:
+                return
+            for draw, completion in zip(wave, self._generate(wave), strict=True):
+                self._attach(draw, completion)
+
+    def _generate(self, wave: Sequence[Draw]) -> list[Completion]:
+        requests = [self._request(draw) for draw in wave]
+        began = time.perf_counter()
+        try:
+            if self.on_event is None and all(draw.job.deadline is None for draw in wave):
+                done = self.engine.generate(requests)
+            else:
+                done = self._stream(wave, requests)
+        except PonderError as error:
+            raise type(error)(f"{wave[0].job.where(wave[0].node)}: {error}") from error
+        except Exception as error:
+            where = wave[0].job.where(wave[0].node)
+            raise WorkError(
+                f"{where}: engine '{self.engine.name}' failed ({type(error).__name__}: {error}); "
+                "solutions finished before are kept"
+            ) from error
+        finally:
+            seconds = time.perf_counter() - began
+            self.engine_seconds += seconds
+            for job in {id(draw.job): draw.job for draw in wave}.values():
+                job.spend(Ledger(seconds=seconds))
+        if len(done) != len(wave):
+            raise WorkError(f"engine '{self.engine.name}' returned {len(done)} completions for {len(wave)} requests")
+        return done
+
+    def _request(self, draw: Draw) -> Request:
+        job, node = draw.job, draw.node
+        prompt = node.prompt_ids + node.written if node.written else node.prompt_ids
+        sampling = job.sampling_at(draw.ask, node, draw.number, draw.most)
+        return Request(prompt, sampling, job.name_of(node, draw.number), job.problem.id)
+
+    def _stream(self, wave: Sequence[Draw], requests: Sequence[Request]) -> list[Completion]:
+        """As `generate`, with events passed on and requests cancelled when their job's time is up."""
+        done: dict[int, Completion] = {}
+        late: set[int] = set()
+        for event in self.engine.stream(requests):
+            if self.on_event is not None:
+                self.on_event(event)
+            if isinstance(event, DoneEvent):
+                done[event.index] = event.completion
+            for index, draw in enumerate(wave) if len(late) < len(wave) else ():
+                deadline = draw.job.deadline
+                if deadline is not None and index not in late and time.perf_counter() >= deadline:
+                    late.add(index)
+                    self.engine.cancel(requests[index].id)
+        return [done[index] for index in range(len(requests))]
+
+    def _attach(self, draw: Draw, completion: Completion) -> None:
+        job, node = draw.job, draw.node
+        if not completion.token_ids:
+            if completion.finish == "cancelled":
+                return
+            raise WorkError(f"{job.where(node)}: engine '{self.engine.name}' returned an empty completion")
+        job.spend_draw(node, len(completion.token_ids))
+        draw.children.append(job.child(node, completion, draw.ask.until, draw.capped))
+
+    # ---- scoring
+
+    def _score(self, asks: Sequence[tuple[Job, Score, list[float | None]]]) -> None:
+        fresh = [(job, node) for job, ask, _ in asks for node in job.unscored(ask.nodes)]
+        if fresh and self.verifier is None:
+            raise ConfigError(f"strategy '{fresh[0][0].name}' scores its steps: give it a verifier")
+        payable = [(job, node) for job, node in fresh if job.affords(job.unread(node))]
+        if payable:
+            self._judge(payable)
+        for job, ask, reply in asks:
+            if any(node.index not in job.tree.scores for node in ask.nodes):
+                job.exhaust()
+                continue
+            reply += [job.tree.scores[node.index] for node in ask.nodes]
+
+    def _judge(self, fresh: Sequence[tuple[Job, Node]]) -> None:
+        verifier = self.verifier
+        assert verifier is not None
+        texts = getattr(verifier, "reads", "text") == "text"
+        traces = [job.trace(node, texts) for job, node in fresh]
+        began, before = time.perf_counter(), verifier.ledger
+        try:
+            scores = verifier.score(traces)
+        except PonderError:
+            raise
+        except Exception as error:
+            raise WorkError(
+                f"{fresh[0][0].where(fresh[0][1])}: verifier '{verifier.name}' failed ({type(error).__name__}: {error})"
+            ) from error
+        seconds = time.perf_counter() - began
+        self.verifier_seconds += seconds
+        if len(scores) != len(fresh):
+            raise WorkError(
+                f"{fresh[0][0].where(fresh[0][1])}: verifier '{verifier.name}' returned {len(scores)} scores "
+                f"for {len(fresh)} nodes"
+            )
+        for (job, node), score in zip(fresh, scores, strict=True):
+            if score is not None and not 0.0 <= score <= 1.0:  # NaN too: it compares false
+                raise WorkError(
+                    f"{job.where(node)}: verifier '{verifier.name}' returned {score}; a score lies in 0 to 1, or is None"
+                )
+            job.tree.scores[node.index] = score
+        _share(fresh, verifier.ledger - before, seconds)
+
+    def _feedback(self, job: Job, ask: Feedback) -> list[str]:
+        tell = getattr(self.verifier, "feedback", None)
+        if tell is None:
+            name = "no verifier" if self.verifier is None else f"verifier '{self.verifier.name}'"
+            raise ConfigError(f"strategy '{job.name}' asks for feedback in words, and {name} gives none")
+        before = self.verifier.ledger if self.verifier is not None else Ledger()
+        said: list[str] = tell([job.trace(node, True) for node in ask.nodes])
+        if self.verifier is not None:
+            job.spend(self.verifier.ledger - before)
+        return said
+
+    def _turn(self, job: Job, node: Node, text: str) -> Node:
+        """The conversation with this branch's answer and the user's next message, ready for the model."""
+        said = job.completion(node)
+        shown = said.answer if said.answer is not None else said.text
+        messages = (*job.problem.messages, Message("assistant", shown.strip()), Message("user", text))
+        return job.turn(node, self.engine.encode(messages, job.effort))
+
+
+def _admit(running: dict[int, Job], waiting: Iterator[tuple[int, Job]], live: int) -> None:
+    while len(running) < live:
+        found = next(waiting, None)
+        if found is None:
+            return
+        number, job = found
+        running[number] = job
+        job.start()
+
+
+def _affordable(draws: list[Draw]) -> tuple[list[Draw], list[Draw]]:
+    """What can be drawn now, and what has to wait until it is known what that took; draws nobody can pay for vanish."""
+    wave: list[Draw] = []
+    later: list[Draw] = []
+    left: dict[int, float] = {}
+    for draw in draws:
+        job = draw.job
+        if id(job) not in left:
+            left[id(job)] = job.tokens_left(draw.node)
+        room = left[id(job)]
+        if draw.most <= room:
+            left[id(job)] = room - draw.most
+            wave.append(draw)
+        elif room >= 1 and not any(other.job is job for other in wave):
+            draw.most, draw.capped = int(room), True
+            left[id(job)] = 0
+            wave.append(draw)
+        elif job.tokens_left(draw.node) >= 1:
+            later.append(draw)
+        else:
+            job.exhaust()
+    return wave, later
+
+
+def _share(fresh: Sequence[tuple[Job, Node]], spent: Ledger, seconds: float) -> None:
+    """Charge each job with its part of what a verifier spent, by the tokens it had to read."""
+    parts = [Spent(job, job.read(node)) for job, node in fresh]
+    total = sum(part.tokens for part in parts) or len(parts)
+    left, tokens = spent.forwarded, spent.forwarded
+    for number, part in enumerate(parts):
+        share = (part.tokens or (1 if total == len(parts) else 0)) / total
+        own = left if number == len(parts) - 1 else min(left, math.floor(tokens * share + 0.5))
+        left -= own
+        part.job.spend(Ledger(verified=own, flops=spent.flops * share, seconds=seconds * share))
