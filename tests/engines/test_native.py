@@ -165,6 +165,16 @@ def test_threads_that_share_a_long_slot_do_not_change_a_bit() -> None:
         assert torch.equal(one.kv.v, some.kv.v)
 
 
+def test_more_threads_than_tasks() -> None:
+    """Whoever of the pool wakes first takes a task, so memory must not depend on which thread that is."""
+    model = make("qwen2", "32")
+    for _ in range(20):
+        fresh = stepper(partial(NativeStepper, threads=16), model, 3, torch.bfloat16)
+        for length in (70, 150):
+            tokens_BT = torch.randint(0, 200, (1, length))
+            fresh.prefill(tokens_BT, torch.tensor([1]), torch.tensor([0]), torch.tensor([length]))
+
+
 def test_threads_that_split_the_columns_of_a_large_model_do_not_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ponder.engines.native.stepper.TEAM_BYTES", 0)
     model = make("llama", "64", std=0.04, width=320, hidden=1400)

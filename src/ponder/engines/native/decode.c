@@ -355,6 +355,7 @@ static void run_range(Hand *h, int64_t from, int64_t to) {
 
 static void work(void *argument, int number) {
     Job *job = argument;
+    if (number >= job->barrier.threads) return; /* all of the pool may come; scratch was prepared for so many */
     Scratch *own = &job->native->scratch[number];
     Hand h = {job, job->model, own, own, 0, 1, -1, 0, 0};
     if (job->team) {
