@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from ponder import efforts
@@ -19,11 +18,10 @@ from ponder.search.job import Job
 from ponder.search.select import selector
 from ponder.search.solution import Solution
 from ponder.search.strategies import make, wants_verifier
+from ponder.text.steps import step_ids
 from ponder.types import Budget, Effort, Engine, Event, Grader, Message, Problem, Sampling, Verifier
 
 MOST_TOKENS = 2048
-MINI_STEPS = ("\n", ";")
-STEPS = ("\n\n",)
 
 
 def solve(
@@ -167,24 +165,6 @@ def sampling_for(
     if wanted is not None or level is None:
         return Sampling(temperature=temperature, max_tokens=min(room, wanted or MOST_TOKENS))
     return replace(level.sampling(temperature), max_tokens=min(room, level.max_tokens))
-
-
-def step_ids(tokenizer: Any, steps: Sequence[str] | None = None) -> tuple[int, ...]:
-    """The tokens that end a step: those whose text holds one of `steps`. Empty without a tokenizer.
-
-    A vocabulary of byte pairs has many tokens that end in a blank line (".\\n\\n", ")\\n\\n"); all of them count.
-    """
-    if tokenizer is None or not hasattr(tokenizer, "inner"):
-        return ()
-    wanted = tuple(steps) if steps is not None else MINI_STEPS if tokenizer.is_mini else STEPS
-    return _step_ids(tokenizer, wanted)
-
-
-@lru_cache(maxsize=16)
-def _step_ids(tokenizer: Any, wanted: tuple[str, ...]) -> tuple[int, ...]:
-    stops = set(tokenizer.stop_ids)
-    texts = ((i, tokenizer.decode([i])) for i in range(tokenizer.vocab_size) if i not in stops)
-    return tuple(i for i, text in texts if any(word in text for word in wanted))
 
 
 def _flops(engine: Engine) -> Callable[[int, int], float] | None:
