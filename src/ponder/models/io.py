@@ -32,8 +32,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 def load_config(path: str | Path) -> ModelConfig:
     """The configuration in folder `path`; CheckpointError when there is none that ponder can use."""
-    file = Path(path) / "config.json"
-    return hf.read_config(_read_json(file, "a model folder needs it"), str(file))
+    return hf.read_config(read_config(path), str(Path(path) / "config.json"))
+
+
+def read_config(path: str | Path) -> Mapping[str, Any]:
+    """`config.json` of folder `path` as it is; CheckpointError when it is not there or no JSON object."""
+    return _read_json(Path(path) / "config.json", "a model folder needs it")
 
 
 def load(
@@ -42,8 +46,9 @@ def load(
     """The model in folder `path`, its weights in `dtype` (None: as stored). CheckpointError when unusable."""
     folder = Path(path)
     config = load_config(folder)
-    theirs = _read_tensors(folder, set(hf.expected_shapes(config)), config.tied)
-    _check(config, theirs, folder)
+    shapes = hf.expected_shapes(config)
+    theirs = read_tensors(folder, set(shapes), {"lm_head.weight"} if config.tied else set())
+    check(shapes, theirs, folder)
     stored = theirs["model.embed_tokens.weight"].dtype
     model = Transformer(config, seed=None).to(dtype=dtype or stored)
     model.load_state_dict(hf.fuse(config, theirs))
@@ -64,11 +69,16 @@ def save(
             "eos_token_id": tokenizer.stop_ids[0] if tokenizer.stop_ids else None,
             "pad_token_id": tokenizer.pad_id,
         }
+    write(folder, tensors, config, tokenizer)
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any], tokenizer: Tokenizer | None) -> None:
+    """Write tensors by their Hugging Face names, `config.json` and the tokenizer's files; WorkError when it can not be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
             tokenizer.save(folder)
-        _atomically(folder / WEIGHTS, lambda temporary: save_file(tensors, temporary, {"format": "pt"}))
+        _atomically(folder / WEIGHTS, lambda temporary: save_file(dict(tensors), temporary, {"format": "pt"}))
         text = json.dumps(config, indent=2) + "\n"
         _atomically(folder / "config.json", lambda temporary: temporary.write_text(text))
         (folder / INDEX).unlink(missing_ok=True)
@@ -99,7 +109,8 @@ def _read_json(file: Path, why: str) -> Mapping[str, Any]:
     return raw
 
 
-def _read_tensors(folder: Path, wanted: set[str], tied: bool) -> dict[str, Tensor]:
+def read_tensors(folder: Path, wanted: set[str], ignored: set[str]) -> dict[str, Tensor]:
+    """Those of the folder's tensors that are `wanted`; one that is neither wanted nor `ignored` is a CheckpointError."""
     if (folder / WEIGHTS).exists():
         files = [folder / WEIGHTS]
     elif (folder / INDEX).exists():
@@ -114,9 +125,7 @@ def _read_tensors(folder: Path, wanted: set[str], tied: bool) -> dict[str, Tenso
         try:
             with safe_open(file, framework="pt") as handle:
                 found = set(handle.keys())
-                foreign = {n for n in found - wanted if not n.endswith("rotary_emb.inv_freq")} - (
-                    {"lm_head.weight"} if tied else set()
-                )
+                foreign = {n for n in found - wanted - ignored if not n.endswith("rotary_emb.inv_freq")}
                 if foreign:
                     raise CheckpointError(f"{file}: tensor '{min(foreign)}' does not belong to this architecture")
                 tensors |= {name: handle.get_tensor(name) for name in found & wanted}
@@ -125,8 +134,9 @@ def _read_tensors(folder: Path, wanted: set[str], tied: bool) -> dict[str, Tenso
     return tensors
 
 
-def _check(config: ModelConfig, theirs: Mapping[str, Tensor], folder: Path) -> None:
-    for name, shape in hf.expected_shapes(config).items():
+def check(shapes: Mapping[str, tuple[int, ...]], theirs: Mapping[str, Tensor], folder: Path) -> None:
+    """CheckpointError when a tensor is missing, of another shape, or not of floating-point numbers."""
+    for name, shape in shapes.items():
         if name not in theirs:
             raise CheckpointError(f"{folder}: tensor '{name}' is missing")
         if tuple(theirs[name].shape) != shape:
