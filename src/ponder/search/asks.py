@@ -30,13 +30,15 @@ Aggregate = Literal["min", "product", "mean", "last", "max"]
 class Expand:
     """Draw `n` continuations of every node. Reply: a list of children for each node (fewer when the budget ends).
 
-    `temperature` None is the sampling's own. A branch that is done can not be expanded.
+    `temperature` None is the sampling's own. After `most` tokens an expansion pauses before it reaches `until`, and can go
+    on. A branch that is done can not be expanded.
     """
 
     nodes: tuple[Node, ...]
     n: int = 1
     until: Until = "step"
     temperature: float | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,24 @@ class View(Protocol):
         """What the verifier's scores mean; None without a verifier."""
         ...
 
+    @property
+    def speaks(self) -> bool:
+        """Does the verifier give feedback in words?"""
+        ...
+
+    @property
+    def thinks(self) -> bool:
+        """Has the vocabulary tags around the thinking?"""
+        ...
+
+    def room(self, node: Node) -> int:
+        """Tokens the branch may still take."""
+        ...
+
+    def thinking_room(self, node: Node) -> int:
+        """Tokens the branch may still think, as the sampling's limits have it."""
+        ...
+
     def value(self, node: Node, how: Aggregate | None = None) -> float | None:
         """The scores along the branch as one number; `how` None is what the semantics call for."""
         ...
@@ -114,6 +134,26 @@ class Strategy(Protocol):
     def needs_verifier(self) -> bool: ...
 
     def explore(self, root: Node, view: View) -> Explore: ...
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """A strategy with its own opinion of the finished branches, for the selections `ranked` and `weighed`.
+
+    A weight for each of `ends`, at least 0, None for a branch that is left out: a function of these branches, their scores
+    and the strategy's fields alone, so that it can be computed again from a stored tree.
+    """
+
+    def weigh(self, ends: Sequence[End]) -> list[float | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A finished branch as a strategy weighs it: its last node, the class of its answer (None abstains), its score."""
+
+    node: Node
+    answer: str | None
+    score: float | None
 
 
 def aggregate(scores: Sequence[float], how: Aggregate) -> float | None:

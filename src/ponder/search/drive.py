@@ -37,7 +37,7 @@ class Draw:
     number: int
     children: list[Node]
     most: int  # tokens it may take
-    capped: bool = False  # by the budget
+    capped: bool = False  # by the budget or the ask: the branch can go on
 
 
 @dataclass(slots=True)
@@ -63,10 +63,15 @@ class Driver:
         return self.seconds - self.engine_seconds - self.verifier_seconds
 
     def run(
-        self, jobs: Iterable[Job], on_solution: Callable[[int, Solution], None] | None = None, live: int = LIVE
+        self,
+        jobs: Iterable[Job],
+        on_solution: Callable[[int, Solution], None] | None = None,
+        live: int = LIVE,
+        keep: bool = True,
     ) -> list[Solution]:
         """Search every job to its end, `live` at a time; solutions in the jobs' order, `on_solution` as each ends.
 
+        `keep` False returns none of them, so that many trees need not stand in memory at once.
         Raises WorkError naming problem and step when the engine or the verifier fails; what had ended before has been
         handed to `on_solution`.
         """
@@ -82,9 +87,11 @@ class Driver:
                 self._round([job for job in running.values() if job.live])
                 for number, job in [(n, j) for n, j in running.items() if not j.live]:
                     del running[number]
-                    solutions[number] = job.solution()
+                    solution = job.solution()
+                    if keep:
+                        solutions[number] = solution
                     if on_solution is not None:
-                        on_solution(number, solutions[number])
+                        on_solution(number, solution)
         finally:
             for job in running.values():
                 job.close()
@@ -129,11 +136,14 @@ class Driver:
         children: list[Node] = []
         most = job.room(node) if not isinstance(ask.until, int) else min(ask.until, job.room(node))
         first = job.reserve(node, ask.n)
-        todo.draws += [Draw(job, ask, node, first + k, children, most) for k in range(ask.n if most > 0 else 0)]
+        paused = ask.most is not None and ask.most < most
+        most = ask.most if ask.most is not None and paused else most
+        todo.draws += [Draw(job, ask, node, first + k, children, most, paused) for k in range(ask.n if most > 0 else 0)]
         return children
 
     def _draw(self, draws: list[Draw]) -> None:
         """Draw in waves: nobody begins what its budget may not be able to end, unless nothing else is left."""
+        draws = [draw for draw in draws if draw.job.live]
         while draws:
             wave, draws = _affordable(draws)
             if not wave:
@@ -176,14 +186,14 @@ class Driver:
         """As `generate`, with events passed on and requests cancelled when their job's time is up."""
         done: dict[int, Completion] = {}
         late: set[int] = set()
+        timed = [(index, draw.job.deadline) for index, draw in enumerate(wave) if draw.job.deadline is not None]
         for event in self.engine.stream(requests):
             if self.on_event is not None:
                 self.on_event(event)
             if isinstance(event, DoneEvent):
                 done[event.index] = event.completion
-            for index, draw in enumerate(wave) if len(late) < len(wave) else ():
-                deadline = draw.job.deadline
-                if deadline is not None and index not in late and time.perf_counter() >= deadline:
+            for index, deadline in timed if len(late) < len(timed) else ():
+                if index not in late and time.perf_counter() >= deadline:
                     late.add(index)
                     self.engine.cancel(requests[index].id)
         return [done[index] for index in range(len(requests))]
@@ -200,6 +210,7 @@ class Driver:
     # ---- scoring
 
     def _score(self, asks: Sequence[tuple[Job, Score, list[float | None]]]) -> None:
+        asks = [ask for ask in asks if ask[0].live]
         fresh = [(job, node) for job, ask, _ in asks for node in job.unscored(ask.nodes)]
         if fresh and self.verifier is None:
             raise ConfigError(f"strategy '{fresh[0][0].name}' scores its steps: give it a verifier")

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from ponder.engines.write import assemble
 from ponder.errors import ConfigError, WorkError
 from ponder.search.answers import answers_of, classes
-from ponder.search.asks import DEFAULTS, Aggregate, Ask, Expand, Explore, Strategy, Until, aggregate
+from ponder.search.asks import DEFAULTS, Aggregate, Ask, End, Expand, Explore, Strategy, Until, aggregate
 from ponder.search.seeds import draw_seed
-from ponder.search.select import Candidate, selector
+from ponder.search.select import selector
 from ponder.search.solution import Ended, Solution
 from ponder.search.tree import Node, Tree
+from ponder.search.weights import weighed
 from ponder.types import (
     Budget,
     Completion,
@@ -55,6 +56,7 @@ class Job:
     grader: Grader | None = None
     step_ids: tuple[int, ...] = ()
     semantics: Semantics | None = None
+    speaks: bool = False
     select: str = ""
     seed: int = 0
     budget: Budget | None = None
@@ -116,9 +118,8 @@ class Job:
         completions = tuple(self.completion(node) for node in ends)
         answers = answers_of(completions, self.grader)
         names = classes(answers, self.grader)
-        candidates = tuple(
-            Candidate(name, self.value(node), node.logprob, len(node.written))
-            for node, name in zip(ends, names, strict=True)
+        candidates = weighed(
+            self.strategy, [End(node, name, self.value(node)) for node, name in zip(ends, names, strict=True)]
         )
         choice = selector(self.select or self.strategy.select)(candidates, self.seed)
         return Solution(
@@ -156,6 +157,17 @@ class Job:
         """The equivalence class of each finished node's answer; None abstains."""
         completions = [self.completion(node) for node in nodes]
         return classes(answers_of(completions, self.grader), self.grader)
+
+    @property
+    def thinks(self) -> bool:
+        """Has the vocabulary tags around the thinking?"""
+        return getattr(self.tokenizer, "think_close", None) is not None
+
+    def thinking_room(self, node: Node) -> int:
+        """Tokens the branch may still think, as the sampling's limits have it."""
+        room = self.room(node) - self.sampling.answer_reserve - 1  # the last of them would close the thinking
+        budget = self.sampling.think_budget
+        return max(0, room if budget is None else min(room, budget - node.thought))
 
     def left(self) -> float:
         """The smallest share of any limit that is left."""
@@ -207,11 +219,9 @@ class Job:
         if not (node.opened or not node.written) or (budget is None and not reserve):
             budget, reserve = None, 0  # the thinking is over, or nothing limits it
         else:
-            room = self.room(node)
-            budget = None if budget is None else max(0, budget - node.thought)
-            by_reserve = room - reserve - 1  # where the engine would close the thinking of the whole branch
-            budget = max(0, by_reserve) if budget is None else max(0, min(budget, by_reserve))
-            reserve = 0
+            budget, reserve = self.thinking_room(node), 0
+            if most < self.room(node) and budget >= most:
+                budget = None  # the expansion pauses before the thinking would be closed
         return replace(
             base,
             seed=seed,
@@ -288,6 +298,9 @@ class Job:
         if node.done and not drop:
             raise WorkError(f"{self.where(node)}: strategy '{self.name}' writes behind the end of a branch")
         ids = self._encode(text)
+        if not self.affords(len(ids)):
+            self.exhaust()
+            return node
         keep = len(node.written) - drop
         opened, thought = self._thinking_of(node.prompt_ids, node.written[:keep] + ids)
         self.spend(self._cost(Ledger(prefilled=len(ids)), len(ids), len(node.prompt_ids) + keep))
@@ -322,6 +335,9 @@ class Job:
         """A fresh start under `node` from another prompt."""
         if len(prompt_ids) >= len(self.prompt_ids) + self.sampling.max_tokens * 8:
             raise WorkError(f"{self.where(node)}: the conversation has grown to {len(prompt_ids)} tokens")
+        if not self.affords(len(prompt_ids)):
+            self.exhaust()
+            return node
         self.spend(self._cost(Ledger(prefilled=len(prompt_ids)), len(prompt_ids), 0))
         return self.tree.add(node, prompt_ids=prompt_ids, opened=self.tree.root.opened, forced=True)
 
@@ -333,16 +349,13 @@ class Job:
                 node.prompt_ids,
                 node.written,
                 node.drawn,
-                tuple(part.forced for part in node.branch for _ in range(part.span)) if self._any_forced(node) else (),
+                _forced(node),
                 node.finish or "length",
                 opened=self.tree.root.opened,
                 problem_id=self.problem.id,
                 request_id=f"{self.problem.id}{node.place}",
             )
         return self._texts[node.index]
-
-    def _any_forced(self, node: Node) -> bool:
-        return any(part.forced for part in node.branch) and not any(part.dropped for part in node.branch)
 
     # ---- scores
 
@@ -422,3 +435,11 @@ class Job:
             before = 0 if node is None else len(node.prompt_ids) + self.sampling.max_tokens
             tokens = min(tokens, rest.flops // self.flops(1, before + 1))
         return tokens
+
+
+def _forced(node: Node) -> tuple[bool, ...]:
+    """Which tokens of the branch the strategy wrote; empty when it wrote none of them."""
+    flags: list[bool] = []
+    for part in node.branch:
+        flags = flags[: len(part.written) - part.span] + [part.forced] * part.span
+    return tuple(flags) if any(flags) else ()

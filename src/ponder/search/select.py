@@ -18,12 +18,13 @@ from ponder.errors import unknown
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A finished branch: the class of its answer (None abstains), the branch's score (None: not scored) and log-probability
-    (a sum over `tokens` tokens)."""
+    (a sum over `tokens` tokens); `weight` is the strategy's own opinion of it, None where it has none."""
 
     answer: str | None
     score: float | None = None
     logprob: float = 0.0
     tokens: int = 0
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,22 @@ def last(candidates: Sequence[Candidate], seed: int = 0) -> Choice:
     return Choice(found[-1] if found else None, _counts(candidates))
 
 
+def ranked(candidates: Sequence[Candidate], seed: int = 0) -> Choice:
+    """The answer of the candidate the strategy weighs highest; a vote when it weighs none."""
+    return _highest(candidates, [c.weight for c in candidates], seed)
+
+
+def weighed(candidates: Sequence[Candidate], seed: int = 0) -> Choice:
+    """The answer whose candidates the strategy's weights add up highest; those without a weight have no vote, but when no
+    candidate has one, every candidate votes alike."""
+    heard = [i for i, c in enumerate(candidates) if c.weight is not None and c.answer is not None]
+    if not heard:
+        return vote(candidates, seed)
+    kept = [candidates[i] for i in heard]
+    choice = _elect(kept, [_number(c.weight) for c in kept], seed)
+    return Choice(None if choice.index is None else heard[choice.index], choice.support, choice.change)
+
+
 SELECTORS: dict[str, Select] = {
     "vote": vote,
     "weighted": weighted,
@@ -84,6 +101,8 @@ SELECTORS: dict[str, Select] = {
     "likelihood_mean": likelihood_mean,
     "first": first,
     "last": last,
+    "ranked": ranked,
+    "weighed": weighed,
 }
 SCORED = ("weighted", "best")
 """Selectors that need a verifier's scores."""

@@ -111,6 +111,7 @@ def make_job(
         grader=grader_of(problem),
         step_ids=step_ids(tokenizer, steps),
         semantics=None if verifier is None else verifier.semantics,
+        speaks=hasattr(verifier, "feedback"),
         select=select,
         seed=seed,
         budget=budget,
