@@ -125,6 +125,14 @@ def settings_of(plan: Plan) -> dict[Effort | None, str]:
     return {effort: sampling_key(plan.sampling_at(effort)) for effort in plan.efforts}
 
 
+def fitted(engine: Engine, sampling: Sampling, problem: Problem, used: int) -> Sampling:
+    """`sampling` within what a prompt of `used` tokens leaves of the context; DataError when that is nothing."""
+    room = engine.context - used
+    if room < 1:
+        raise DataError(f"problem {problem.id}: its {used} tokens fill the context of {engine.context}")
+    return replace(sampling, max_tokens=min(sampling.max_tokens, room))
+
+
 def _requests(engine: Engine, plan: Plan, draws: Sequence[Draw]) -> list[Request]:
     prompts: dict[tuple[str, Effort | None], tuple[int, ...]] = {}
     requests: list[Request] = []
@@ -132,14 +140,8 @@ def _requests(engine: Engine, plan: Plan, draws: Sequence[Draw]) -> list[Request
         name = (d.problem.id, d.effort)
         if name not in prompts:
             prompts[name] = engine.encode(d.problem.messages, d.effort)
-        sampling = plan.sampling_at(d.effort)
-        room = engine.context - len(prompts[name])
-        if room < 1:
-            raise DataError(
-                f"problem {d.problem.id}: its {len(prompts[name])} tokens fill the context of {engine.context}"
-            )
-        seed = attempt_seed(sampling.seed, d.problem.id, d.effort, d.number)
-        drawn = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, room))
+        sampling = fitted(engine, plan.sampling_at(d.effort), d.problem, len(prompts[name]))
+        drawn = replace(sampling, seed=attempt_seed(sampling.seed, d.problem.id, d.effort, d.number))
         requests.append(Request(prompts[name], drawn, f"{d.problem.id}/{d.effort or ''}/{d.number}", d.problem.id))
     return requests
 

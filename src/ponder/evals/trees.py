@@ -31,13 +31,15 @@ FILE = "trees.jsonl"
 class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A finished branch: its last node, what it says, the class of its answer in a vote (None abstains), and its grade.
 
-    `text` is None where think tags, `thinking` and `answer` spell it out. `score` is the grader's, not the verifier's.
+    `text` is None where think tags, `thinking` and `answer` spell it out. `score` is the grader's, not the verifier's;
+    `weight` is the strategy's own opinion of the branch.
     """
 
     node: int
     outcome: Outcome
     score: float | None
     name: Any = None
+    weight: float | None = None
     thinking: str | None = None
     answer: str | None = None
     text: str | None = None
@@ -105,9 +107,13 @@ class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, om
 
     @property
     def flat(self) -> bool:
-        """Was every branch drawn whole from the prompt, one like the other? Then fewer of them is a smaller search."""
+        """Were all `n` branches drawn whole from the prompt, one like the other? Then fewer of them is a smaller search.
+
+        A search that stopped by itself, or because its budget ended, is not: how many it drew says something about them.
+        """
         parents = [node["parent"] for node in self.nodes[1:]]
-        return len(self.ends) == len(parents) > 0 and not any(parents) and not any("prompt" in n for n in self.nodes)
+        whole = len(self.ends) == len(parents) == self.options.get("n", 1)
+        return whole and not any(parents) and not any("prompt" in node for node in self.nodes)
 
     @property
     def correct(self) -> list[bool]:
@@ -122,7 +128,7 @@ class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, om
         for end in self.ends:
             node = tree.nodes[end.node]
             score = aggregate(tree.path_scores(node), how or default)
-            found.append(Candidate(end.name, score, node.logprob, len(node.written)))
+            found.append(Candidate(end.name, score, node.logprob, len(node.written), end.weight))
         return found
 
     def completion(self, end: End) -> Completion:

@@ -85,8 +85,12 @@ def make_job(
     sampling: Sampling | None = None,
     steps: Sequence[str] | None = None,
     options: Mapping[str, Any] | None = None,
+    grader: Grader | None = None,
 ) -> Job:
-    """One search, ready for a `Driver`; `sampling` replaces what effort, temperature and max_tokens would give."""
+    """One search, ready for a `Driver`; `sampling` replaces what effort, temperature and max_tokens would give.
+
+    `grader` None is that of the problem's task; it only tells which answers are the same answer.
+    """
     name, made = make(strategy, n, **dict(options or {}))
     if select:
         selector(select)
@@ -108,7 +112,7 @@ def make_job(
         sampling=sampling or sampling_for(engine, len(prompt), effort, temperature, max_tokens),
         tokenizer=tokenizer,
         effort=effort,
-        grader=grader_of(problem),
+        grader=grader or grader_of(problem),
         step_ids=step_ids(tokenizer, steps),
         semantics=None if verifier is None else verifier.semantics,
         speaks=hasattr(verifier, "feedback"),
