@@ -5,9 +5,9 @@
         scores = yield Score(kids[0])                     # one number in [0, 1] for each node, or None
         return {"steps": 1}                               # notes, kept with the solution
 
-The driver runs what all branches of all problems ask for together, keeps the budget, and ends the generator when nothing is
-left; which answer is given is decided afterwards from the tree (`select`). `together` runs several explorations of one
-problem side by side.
+The driver runs what all branches of all problems ask for together, keeps the budget, and ends the generator (GeneratorExit)
+when nothing is left; which answer is given is decided afterwards from the tree (`select`). A strategy that has something to
+tell even then catches GeneratorExit and returns its notes. `together` runs several explorations of one problem side by side.
 """
 
 from __future__ import annotations
@@ -75,7 +75,14 @@ class Feedback:
     nodes: tuple[Node, ...]
 
 
-Ask = Expand | Score | Write | Turn | Feedback | tuple["Ask", ...]
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Do not put these ended branches forward as answers: a copy of another, or a loser of its subtree. Reply: None."""
+
+    nodes: tuple[Node, ...]
+
+
+Ask = Expand | Score | Write | Turn | Feedback | Withdraw | tuple["Ask", ...]
 Explore = Generator[Ask, Any, dict[str, Any] | None]
 
 
@@ -192,10 +199,30 @@ def together(explorations: Iterable[Explore]) -> Explore:
             except StopIteration as stop:
                 del running[number]
                 waiting.pop(number, None)
-                told: dict[str, Any] = stop.value or {}
-                for name, value in told.items():
-                    notes[name] = notes.get(name, 0) + value if isinstance(value, int | float) else value
+                _add(notes, stop.value)
         if running:
-            got = yield tuple(waiting[number] for number in running)
+            try:
+                got = yield tuple(waiting[number] for number in running)
+            except GeneratorExit:
+                for exploration in running.values():
+                    _add(notes, end(exploration))
+                return notes
             replies = dict(zip(running, got, strict=True))
     return notes
+
+
+def end(exploration: Explore) -> dict[str, Any]:
+    """End an exploration; the notes of one that catches GeneratorExit and returns what it counted so far."""
+    try:
+        exploration.throw(GeneratorExit())
+    except StopIteration as stop:
+        return stop.value or {}
+    except GeneratorExit:
+        return {}
+    exploration.close()  # it went on asking: RuntimeError, as for any generator
+    return {}
+
+
+def _add(notes: dict[str, Any], told: dict[str, Any] | None) -> None:
+    for name, value in (told or {}).items():
+        notes[name] = notes.get(name, 0) + value if isinstance(value, int | float) else value

@@ -5,24 +5,26 @@ verifier call, so a beam over one problem and beams over a hundred keep the engi
 by itself; nothing here copies a cache. A search ends when its strategy does or when its budget can not pay for what it asks;
 then the answer is selected from the tree it has.
 
+A verifier that may forward more tokens than the branch has new ones (a judge that writes) says so beforehand in a method
+`cost(trace) -> int`; without it the new tokens are what a score is expected to cost, and what it did cost is charged after.
+
 A child's draw is decided by the seed, the problem, and the child's place in the tree: neither the batch nor the order of
 arrival changes it. Not covered: continuing one search while another's long expansion still runs (a round waits for all).
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ponder.errors import ConfigError, PonderError, WorkError
-from ponder.search.asks import Ask, Expand, Feedback, Score, Turn, Write
-from ponder.search.job import Job, Spent
+from ponder.search.asks import Ask, Expand, Feedback, Score, Turn, Withdraw, Write
+from ponder.search.job import Job
 from ponder.search.solution import Solution
 from ponder.search.tree import Node
-from ponder.types import Completion, DoneEvent, Engine, Event, Ledger, Message, Request, Verifier
+from ponder.types import Completion, DoneEvent, Engine, Event, Ledger, Message, Request, Trace, Verifier
 
 LIVE = 64  # searches kept going at once
 
@@ -38,6 +40,16 @@ class Draw:
     children: list[Node]
     most: int  # tokens it may take
     capped: bool = False  # by the budget or the ask: the branch can go on
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One branch for the verifier, and the tokens of it that are new to it."""
+
+    job: Job
+    node: Node
+    trace: Trace
+    tokens: int
 
 
 @dataclass(slots=True)
@@ -100,18 +112,20 @@ class Driver:
 
     def _round(self, jobs: Sequence[Job]) -> None:
         todo = Round()
-        replies = [self._begin(job, job.asked, todo) for job in jobs if job.asked is not None]
-        self._draw(todo.draws)
-        self._score(todo.scores)
-        for job, reply in zip([job for job in jobs if job.asked is not None], replies, strict=True):
+        replies = [self._begin(job, job.asked, todo) for job in jobs]
+        self._draw([draw for draw in todo.draws if draw.job.live])
+        self._score([part for part in todo.scores if part[0].live])
+        for job, reply in zip(jobs, replies, strict=True):
             if job.live:
                 job.send(reply)
 
     def _begin(self, job: Job, ask: Ask | None, todo: Round) -> Any:
         """Put an ask into the round; the reply object, still to be filled where it has to wait."""
+        if not job.live:
+            return []  # its budget ended at an earlier part of the same ask
         if isinstance(ask, tuple):
             return [self._begin(job, part, todo) for part in ask]
-        if not isinstance(ask, Expand | Score | Write | Turn | Feedback):
+        if not isinstance(ask, Expand | Score | Write | Turn | Feedback | Withdraw):
             raise WorkError(f"{job.where()}: strategy '{job.name}' asked for {ask!r}, which is no request")
         job.check_owned(ask.nodes)
         if isinstance(ask, Expand):
@@ -120,10 +134,12 @@ class Driver:
             reply: list[float | None] = []
             todo.scores.append((job, ask, reply))
             return reply
+        if isinstance(ask, Withdraw):
+            return job.tree.withdrawn.update(node.index for node in ask.nodes)
         if isinstance(ask, Write):
-            return [job.write(node, ask.text, ask.drop) for node in ask.nodes]
+            return [job.write(node, ask.text, ask.drop) for node in ask.nodes if job.live]
         if isinstance(ask, Turn):
-            return [self._turn(job, node, ask.text) for node in ask.nodes]
+            return [self._turn(job, node, ask.text) for node in ask.nodes if job.live]
         return self._feedback(job, ask)
 
     # ---- drawing
@@ -143,7 +159,6 @@ class Driver:
 
     def _draw(self, draws: list[Draw]) -> None:
         """Draw in waves: nobody begins what its budget may not be able to end, unless nothing else is left."""
-        draws = [draw for draw in draws if draw.job.live]
         while draws:
             wave, draws = _affordable(draws)
             if not wave:
@@ -155,7 +170,7 @@ class Driver:
         requests = [self._request(draw) for draw in wave]
         began = time.perf_counter()
         try:
-            if self.on_event is None and all(draw.job.deadline is None for draw in wave):
+            if self.on_event is None and all(draw.job.purse.deadline is None for draw in wave):
                 done = self.engine.generate(requests)
             else:
                 done = self._stream(wave, requests)
@@ -171,7 +186,7 @@ class Driver:
             seconds = time.perf_counter() - began
             self.engine_seconds += seconds
             for job in {id(draw.job): draw.job for draw in wave}.values():
-                job.spend(Ledger(seconds=seconds))
+                job.purse.spend(Ledger(seconds=seconds))
         if len(done) != len(wave):
             raise WorkError(f"engine '{self.engine.name}' returned {len(done)} completions for {len(wave)} requests")
         return done
@@ -185,18 +200,16 @@ class Driver:
     def _stream(self, wave: Sequence[Draw], requests: Sequence[Request]) -> list[Completion]:
         """As `generate`, with events passed on and requests cancelled when their job's time is up."""
         done: dict[int, Completion] = {}
-        late: set[int] = set()
-        timed = [(index, draw.job.deadline) for index, draw in enumerate(wave) if draw.job.deadline is not None]
+        clocks = ((draw.job.purse.deadline, request.id) for draw, request in zip(wave, requests, strict=True))
+        due = sorted(((at, name) for at, name in clocks if at is not None), reverse=True)  # the next one last
         for event in self.engine.stream(requests):
             if self.on_event is not None:
                 self.on_event(event)
             if isinstance(event, DoneEvent):
                 done[event.index] = event.completion
-            for index, deadline in timed if len(late) < len(timed) else ():
-                if index not in late and time.perf_counter() >= deadline:
-                    late.add(index)
-                    self.engine.cancel(requests[index].id)
-        return [done[index] for index in range(len(requests))]
+            while due and time.perf_counter() >= due[-1][0]:
+                self.engine.cancel(due.pop()[1])
+        return [done[index] for index in range(len(requests)) if index in done]
 
     def _attach(self, draw: Draw, completion: Completion) -> None:
         job, node = draw.job, draw.node
@@ -204,66 +217,90 @@ class Driver:
             if completion.finish == "cancelled":
                 return
             raise WorkError(f"{job.where(node)}: engine '{self.engine.name}' returned an empty completion")
-        job.spend_draw(node, len(completion.token_ids))
         draw.children.append(job.child(node, completion, draw.ask.until, draw.capped))
 
     # ---- scoring
 
     def _score(self, asks: Sequence[tuple[Job, Score, list[float | None]]]) -> None:
-        asks = [ask for ask in asks if ask[0].live]
         fresh = [(job, node) for job, ask, _ in asks for node in job.unscored(ask.nodes)]
         if fresh and self.verifier is None:
             raise ConfigError(f"strategy '{fresh[0][0].name}' scores its steps: give it a verifier")
-        payable = [(job, node) for job, node in fresh if job.affords(job.unread(node))]
-        if payable:
-            self._judge(payable)
+        readings = self._payable(fresh)
+        if readings:
+            self._judge(readings)
         for job, ask, reply in asks:
             if any(node.index not in job.tree.scores for node in ask.nodes):
                 job.exhaust()
                 continue
             reply += [job.tree.scores[node.index] for node in ask.nodes]
 
-    def _judge(self, fresh: Sequence[tuple[Job, Node]]) -> None:
-        verifier = self.verifier
+    def _payable(self, fresh: Sequence[tuple[Job, Node]]) -> list[Reading]:
+        """What each budget can pay the verifier for, in the order asked."""
+        found: list[Reading] = []
+        planned: dict[int, Ledger] = {}
+        texts = getattr(self.verifier, "reads", "text") == "text"
+        cost = getattr(self.verifier, "cost", None)
+        for job, node in fresh:
+            trace, tokens = job.trace(node, texts), job.unread(node)
+            before = planned.get(id(job), Ledger())
+            if job.budget is not None:
+                most: int = tokens if cost is None else cost(trace)
+                price = job.purse.priced(
+                    Ledger(verified=most), most, len(trace.prompt_ids) + len(trace.token_ids) - most
+                )
+                if not job.purse.pays(price, before):
+                    continue
+                planned[id(job)] = before + price
+            job.read(node)
+            found.append(Reading(job, node, trace, tokens))
+        return found
+
+    def _judge(self, readings: Sequence[Reading]) -> None:
+        verifier, head = self.verifier, readings[0]
         assert verifier is not None
-        texts = getattr(verifier, "reads", "text") == "text"
-        traces = [job.trace(node, texts) for job, node in fresh]
         began, before = time.perf_counter(), verifier.ledger
         try:
-            scores = verifier.score(traces)
-        except PonderError:
-            raise
+            scores = verifier.score([reading.trace for reading in readings])
+        except PonderError as error:
+            raise type(error)(f"{head.job.where(head.node)}: {error}") from error
         except Exception as error:
             raise WorkError(
-                f"{fresh[0][0].where(fresh[0][1])}: verifier '{verifier.name}' failed ({type(error).__name__}: {error})"
+                f"{head.job.where(head.node)}: verifier '{verifier.name}' failed ({type(error).__name__}: {error})"
             ) from error
         seconds = time.perf_counter() - began
         self.verifier_seconds += seconds
-        if len(scores) != len(fresh):
+        if len(scores) != len(readings):
             raise WorkError(
-                f"{fresh[0][0].where(fresh[0][1])}: verifier '{verifier.name}' returned {len(scores)} scores "
-                f"for {len(fresh)} nodes"
+                f"{head.job.where(head.node)}: verifier '{verifier.name}' returned {len(scores)} scores "
+                f"for {len(readings)} nodes"
             )
-        for (job, node), score in zip(fresh, scores, strict=True):
+        for reading, score in zip(readings, scores, strict=True):
             if score is not None and not 0.0 <= score <= 1.0:  # NaN too: it compares false
                 raise WorkError(
-                    f"{job.where(node)}: verifier '{verifier.name}' returned {score}; a score lies in 0 to 1, or is None"
+                    f"{reading.job.where(reading.node)}: verifier '{verifier.name}' returned {score}; "
+                    "a score lies in 0 to 1, or is None"
                 )
-            job.tree.scores[node.index] = score
-        _share(fresh, verifier.ledger - before, seconds)
+            reading.job.tree.scores[reading.node.index] = score
+        _share(readings, verifier.ledger - before, seconds)
 
     def _feedback(self, job: Job, ask: Feedback) -> list[str]:
         tell = getattr(self.verifier, "feedback", None)
         if tell is None:
             name = "no verifier" if self.verifier is None else f"verifier '{self.verifier.name}'"
             raise ConfigError(f"strategy '{job.name}' asks for feedback in words, and {name} gives none")
-        before = self.verifier.ledger if self.verifier is not None else Ledger()
-        said: list[str] = tell([job.trace(node, True) for node in ask.nodes])
-        if self.verifier is not None:
-            job.spend(self.verifier.ledger - before)
+        readings = self._payable([(job, node) for node in ask.nodes])
+        if len(readings) < len(ask.nodes):
+            job.exhaust()
+            return []
+        assert self.verifier is not None
+        began, before = time.perf_counter(), self.verifier.ledger
+        said: list[str] = tell([reading.trace for reading in readings])
+        seconds = time.perf_counter() - began
+        self.verifier_seconds += seconds
+        _share(readings, self.verifier.ledger - before, seconds)
         return said
 
-    def _turn(self, job: Job, node: Node, text: str) -> Node:
+    def _turn(self, job: Job, node: Node, text: str) -> Node | None:
         """The conversation with this branch's answer and the user's next message, ready for the model."""
         said = job.completion(node)
         shown = said.answer if said.answer is not None else said.text
@@ -285,33 +322,33 @@ def _affordable(draws: list[Draw]) -> tuple[list[Draw], list[Draw]]:
     """What can be drawn now, and what has to wait until it is known what that took; draws nobody can pay for vanish."""
     wave: list[Draw] = []
     later: list[Draw] = []
-    left: dict[int, float] = {}
+    planned: dict[int, Ledger] = {}
     for draw in draws:
-        job = draw.job
-        if id(job) not in left:
-            left[id(job)] = job.tokens_left(draw.node)
-        room = left[id(job)]
-        if draw.most <= room:
-            left[id(job)] = room - draw.most
+        job, node = draw.job, draw.node
+        if job.budget is None:
             wave.append(draw)
-        elif room >= 1 and not any(other.job is job for other in wave):
+            continue
+        before = planned.get(id(job))
+        stem = len(node.prompt_ids) + len(node.written)
+        room = job.purse.most(stem + draw.most, before or Ledger())
+        if before is None and 1 <= room < draw.most:
             draw.most, draw.capped = int(room), True
-            left[id(job)] = 0
+        if draw.most <= room:
+            planned[id(job)] = (before or Ledger()) + job.purse.priced(Ledger(decoded=draw.most), draw.most, stem)
             wave.append(draw)
-        elif job.tokens_left(draw.node) >= 1:
+        elif before is not None:
             later.append(draw)
         else:
             job.exhaust()
     return wave, later
 
 
-def _share(fresh: Sequence[tuple[Job, Node]], spent: Ledger, seconds: float) -> None:
+def _share(readings: Sequence[Reading], spent: Ledger, seconds: float) -> None:
     """Charge each job with its part of what a verifier spent, by the tokens it had to read."""
-    parts = [Spent(job, job.read(node)) for job, node in fresh]
-    total = sum(part.tokens for part in parts) or len(parts)
-    left, tokens = spent.forwarded, spent.forwarded
-    for number, part in enumerate(parts):
-        share = (part.tokens or (1 if total == len(parts) else 0)) / total
-        own = left if number == len(parts) - 1 else min(left, math.floor(tokens * share + 0.5))
+    total = sum(reading.tokens for reading in readings)
+    weights = [reading.tokens / total if total else 1 / len(readings) for reading in readings]
+    left = spent.forwarded
+    for number, (reading, share) in enumerate(zip(readings, weights, strict=True), 1):
+        own = left if number == len(readings) else min(left, round(spent.forwarded * share))
         left -= own
-        part.job.spend(Ledger(verified=own, flops=spent.flops * share, seconds=seconds * share))
+        reading.job.purse.spend(Ledger(verified=own, flops=spent.flops * share, seconds=seconds * share))

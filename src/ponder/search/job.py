@@ -1,17 +1,18 @@
-"""One search under way: its tree, its ledger, its generator, and the arithmetic of its budget."""
+"""One search under way: its tree, its generator, its purse, and what its strategy may look at."""
 
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
-from ponder.engines.write import assemble
-from ponder.errors import ConfigError, WorkError
+from ponder.errors import WorkError
+from ponder.search import asks
 from ponder.search.answers import answers_of, classes
 from ponder.search.asks import DEFAULTS, Aggregate, Ask, End, Expand, Explore, Strategy, Until, aggregate
+from ponder.search.branches import Branches, starts
+from ponder.search.purse import Purse
 from ponder.search.seeds import draw_seed
 from ponder.search.select import selector
 from ponder.search.solution import Ended, Solution
@@ -21,7 +22,6 @@ from ponder.types import (
     Budget,
     Completion,
     Effort,
-    Finish,
     Grader,
     Ledger,
     Problem,
@@ -31,19 +31,12 @@ from ponder.types import (
 )
 
 
-class Spent(NamedTuple):
-    """Tokens a verifier had to read for one job."""
-
-    job: Job
-    tokens: int
-
-
 @dataclass(slots=True, eq=False)
 class Job:
     """A problem with its strategy; made by `solve.make_job`. It is also the strategy's `View`.
 
     `sampling` is that of one whole branch: its limits hold from the prompt on, however many expansions it takes.
-    `step_ids` are the tokens that end a step.
+    `step_ids` are the tokens that end a step; `flops` prices (tokens, positions attended to) of the engine's model.
     """
 
     problem: Problem
@@ -61,38 +54,41 @@ class Job:
     seed: int = 0
     budget: Budget | None = None
     flops: Callable[[int, int], float] | None = None
-    tree: Tree = field(default_factory=Tree)
-    ledger: Ledger = Ledger()
     asked: Ask | None = None
     live: bool = True
     ended: Ended = "done"
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
-    deadline: float | None = None
+    tree: Tree = field(init=False, default_factory=Tree)
+    purse: Purse = field(init=False)
+    _branches: Branches = field(init=False)
     _exploration: Explore | None = None
     _reserved: dict[int, int] = field(default_factory=dict[int, int])
     _read: set[int] = field(default_factory=set[int])
-    _texts: dict[int, Completion] = field(default_factory=dict[int, Completion])
     _random: random.Random | None = None
+
+    def __post_init__(self) -> None:
+        self.purse = Purse(self.budget, self.flops)
+        self._branches = Branches(self.tree, self.sampling, self.tokenizer, self.step_ids, self.name, self.problem.id)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the search has spent."""
+        return self.purse.ledger
 
     # ---- the course of the search
 
     def start(self) -> None:
         """Make the root, pay for the prompt, and ask for the first request."""
-        opened = self._starts_inside()
-        root = self.tree.add(None, prompt_ids=self.prompt_ids, opened=opened)
-        if self.budget is not None and self.budget.seconds is not None:
-            self.deadline = time.perf_counter() + self.budget.seconds
-        if not self.affords(len(self.prompt_ids)):
-            self.exhaust()
-            return
-        self.spend(self._cost(Ledger(prefilled=len(self.prompt_ids)), len(self.prompt_ids), 0))
-        self._exploration = self.strategy.explore(root, self)
-        self.send(None)
+        root = self._branches.plant(self.prompt_ids)
+        self.purse.start()
+        if self.pay(Ledger(prefilled=len(self.prompt_ids)), len(self.prompt_ids), 0):
+            self._exploration = self.strategy.explore(root, self)
+            self.send(None)
 
     def send(self, reply: Any) -> None:
         """Hand the strategy its reply; afterwards `asked` is its next request, or the job has ended."""
         assert self._exploration is not None
-        if self.budget is not None and self.budget.left(self._clocked()) is None:
+        if self.purse.empty:
             self.exhaust()
             return
         try:
@@ -108,9 +104,9 @@ class Job:
 
     def close(self) -> None:
         """End the strategy."""
+        if self.live and self._exploration is not None:
+            self.notes |= asks.end(self._exploration)
         self.live = False
-        if self._exploration is not None:
-            self._exploration.close()
 
     def solution(self) -> Solution:
         """Select the answer from the tree as it is."""
@@ -158,26 +154,22 @@ class Job:
         completions = [self.completion(node) for node in nodes]
         return classes(answers_of(completions, self.grader), self.grader)
 
+    def left(self) -> float:
+        """The smallest share of any limit that is left."""
+        return self.purse.left()
+
     @property
     def thinks(self) -> bool:
         """Has the vocabulary tags around the thinking?"""
         return getattr(self.tokenizer, "think_close", None) is not None
 
+    def room(self, node: Node) -> int:
+        """Tokens the branch may still take."""
+        return self._branches.room(node)
+
     def thinking_room(self, node: Node) -> int:
         """Tokens the branch may still think, as the sampling's limits have it."""
-        room = self.room(node) - self.sampling.answer_reserve - 1  # the last of them would close the thinking
-        budget = self.sampling.think_budget
-        return max(0, room if budget is None else min(room, budget - node.thought))
-
-    def left(self) -> float:
-        """The smallest share of any limit that is left."""
-        if self.budget is None:
-            return 1.0
-        rest = self.budget.left(self._clocked())
-        if rest is None:
-            return 0.0
-        pairs = ((getattr(rest, n), getattr(self.budget, n)) for n in ("tokens", "flops", "seconds"))
-        return min((now / whole for now, whole in pairs if whole is not None), default=1.0)
+        return self._branches.thinking_room(node)
 
     # ---- nodes
 
@@ -196,166 +188,45 @@ class Job:
 
     def name_of(self, node: Node, number: int) -> str:
         """The id of the request for a child."""
-        return f"{self.problem.id}{node.place}/{number}"
-
-    def room(self, node: Node) -> int:
-        """Tokens the branch may still take."""
-        return self.sampling.max_tokens - len(node.written)
+        return f"{self.problem.id}:{self.seed}{node.place}/{number}"
 
     def reserve(self, node: Node, count: int) -> int:
-        """Number the next `count` children of `node`; the first number."""
+        """Number the next `count` draws behind `node`; the first number."""
         first = self._reserved.get(node.index, 0)
         self._reserved[node.index] = first + count
         return first
 
     def sampling_at(self, ask: Expand, node: Node, number: int, most: int) -> Sampling:
-        """How to draw child `number` of `node` with at most `most` tokens."""
-        base = self.sampling
+        """How to make draw `number` behind `node`, of at most `most` tokens."""
         seed = draw_seed(self.seed, self.problem.id + node.place, number)
-        temperature = base.temperature if ask.temperature is None else ask.temperature
-        if not node.written and ask.until == "end" and most == base.max_tokens:
-            return replace(base, seed=seed, temperature=temperature)
-        budget, reserve = base.think_budget, base.answer_reserve
-        if not (node.opened or not node.written) or (budget is None and not reserve):
-            budget, reserve = None, 0  # the thinking is over, or nothing limits it
-        else:
-            budget, reserve = self.thinking_room(node), 0
-            if most < self.room(node) and budget >= most:
-                budget = None  # the expansion pauses before the thinking would be closed
-        return replace(
-            base,
-            seed=seed,
-            temperature=temperature,
-            max_tokens=most,
-            stop_ids=self._stops(ask.until),
-            think_budget=budget,
-            answer_reserve=reserve,
-        )
-
-    def _stops(self, until: Until) -> tuple[int, ...]:
-        close = getattr(self.tokenizer, "think_close", None)
-        if until == "step":
-            if not self.step_ids:
-                raise ConfigError(f"strategy '{self.name}' works step by step, and nothing says where a step ends")
-            return (*self.sampling.stop_ids, *self.step_ids)
-        if until == "think" and close is not None:
-            return (*self.sampling.stop_ids, close)
-        return self.sampling.stop_ids
+        return self._branches.sampling_at(ask, node, seed, most)
 
     def child(self, node: Node, completion: Completion, until: Until, capped: bool) -> Node:
-        """The node that a completion makes under `node`."""
-        ids = completion.token_ids
-        opened, thought = self._thinking(node, ids)
-        made = self.tree.add(
-            node,
-            prompt_ids=node.prompt_ids,
-            written=node.written + ids,
-            drawn=node.drawn + (completion.logprobs or (0.0,) * len(ids)),
-            span=len(ids),
-            finish=self._finish(node, completion, until, capped),
-            opened=opened,
-            thought=thought,
-        )
-        if not node.written:
-            self._texts[made.index] = completion  # an engine without a tokenizer knows the text, and we do not
-        return made
+        """The node of a continuation, paid for: what stands before it was computed already."""
+        count, before = len(completion.token_ids), len(node.prompt_ids) + len(node.written)
+        self.purse.spend(self.purse.priced(Ledger(cached=before, decoded=count), count, before))
+        return self._branches.child(node, completion, until, capped)
 
-    def _finish(self, node: Node, completion: Completion, until: Until, capped: bool) -> Finish | None:
-        """How the branch ended, None when it can go on."""
-        if completion.finish in ("cancelled", "error"):
-            return completion.finish
-        if completion.finish == "stop":
-            ends = getattr(self.tokenizer, "stop_ids", None)
-            own = (*self.sampling.stop_ids, *(ends or ()))
-            return "stop" if ends is None or completion.token_ids[-1] in own or until == "end" else None
-        if capped or (
-            isinstance(until, int) and len(node.written) + len(completion.token_ids) < self.sampling.max_tokens
-        ):
-            return None
-        return "length"
-
-    def _thinking(self, node: Node, ids: Sequence[int]) -> tuple[bool, int]:
-        """Whether the branch is inside its thinking after `ids`, and how many thinking tokens it has then."""
-        open_id, close_id = getattr(self.tokenizer, "think_open", None), getattr(self.tokenizer, "think_close", None)
-        opened, inside = node.opened, tuple(ids)
-        if not opened and not node.written and inside and inside[0] == open_id:
-            opened, inside = True, inside[1:]
-        if not opened:
-            return False, node.thought
-        if close_id in inside:
-            return False, node.thought + inside.index(close_id)
-        return True, node.thought + len(inside)
-
-    def _starts_inside(self) -> bool:
-        from ponder.engines.write import opens
-
-        return opens(self.tokenizer, self.prompt_ids)
-
-    def write(self, node: Node, text: str, drop: int) -> Node:
-        """The node of words the strategy puts behind `node`, in place of its last `drop` tokens."""
+    def write(self, node: Node, text: str, drop: int) -> Node | None:
+        """The node of words the strategy puts behind `node`; None when the budget can not pay for them."""
         if not 0 <= drop <= len(node.written):
             raise WorkError(f"{self.where(node)}: can not drop {drop} of {len(node.written)} tokens")
         if node.done and not drop:
             raise WorkError(f"{self.where(node)}: strategy '{self.name}' writes behind the end of a branch")
-        ids = self._encode(text)
-        if not self.affords(len(ids)):
-            self.exhaust()
-            return node
-        keep = len(node.written) - drop
-        opened, thought = self._thinking_of(node.prompt_ids, node.written[:keep] + ids)
-        self.spend(self._cost(Ledger(prefilled=len(ids)), len(ids), len(node.prompt_ids) + keep))
-        return self.tree.add(
-            node,
-            prompt_ids=node.prompt_ids,
-            written=node.written[:keep] + ids,
-            drawn=node.drawn[:keep] + (0.0,) * len(ids),
-            span=len(ids),
-            forced=True,
-            dropped=drop,
-            opened=opened,
-            thought=thought,
-        )
+        ids = self._branches.encode(text)
+        keep = len(node.prompt_ids) + len(node.written) - drop
+        return self._branches.write(node, ids, drop) if self.pay(Ledger(prefilled=len(ids)), len(ids), keep) else None
 
-    def _encode(self, text: str) -> tuple[int, ...]:
-        if self.tokenizer is None:
-            raise ConfigError(f"strategy '{self.name}' writes words into the thinking; the engine has no tokenizer")
-        close: int | None = self.tokenizer.think_close
-        ids: list[int] = []
-        for number, part in enumerate(text.split("</think>") if close is not None else [text]):
-            if number and close is not None:
-                ids.append(close)
-            ids.extend(self.tokenizer.encode(part, specials=False))
-        return tuple(ids)
-
-    def _thinking_of(self, prompt: tuple[int, ...], ids: tuple[int, ...]) -> tuple[bool, int]:
-        empty = Node(None, -1, 0, prompt, opened=self.tree.root.opened)
-        return self._thinking(empty, ids)
-
-    def turn(self, node: Node, prompt_ids: tuple[int, ...]) -> Node:
-        """A fresh start under `node` from another prompt."""
+    def turn(self, node: Node, prompt_ids: tuple[int, ...]) -> Node | None:
+        """A fresh start under `node` from another prompt; None when the budget can not pay for it."""
         if len(prompt_ids) >= len(self.prompt_ids) + self.sampling.max_tokens * 8:
             raise WorkError(f"{self.where(node)}: the conversation has grown to {len(prompt_ids)} tokens")
-        if not self.affords(len(prompt_ids)):
-            self.exhaust()
-            return node
-        self.spend(self._cost(Ledger(prefilled=len(prompt_ids)), len(prompt_ids), 0))
-        return self.tree.add(node, prompt_ids=prompt_ids, opened=self.tree.root.opened, forced=True)
+        paid = self.pay(Ledger(prefilled=len(prompt_ids)), len(prompt_ids), 0)
+        return self._branches.turn(node, prompt_ids) if paid else None
 
     def completion(self, node: Node) -> Completion:
         """What stands written on the branch, as an engine would return it."""
-        if node.index not in self._texts:
-            self._texts[node.index] = assemble(
-                self.tokenizer,
-                node.prompt_ids,
-                node.written,
-                node.drawn,
-                _forced(node),
-                node.finish or "length",
-                opened=self.tree.root.opened,
-                problem_id=self.problem.id,
-                request_id=f"{self.problem.id}{node.place}",
-            )
-        return self._texts[node.index]
+        return self._branches.completion(node)
 
     # ---- scores
 
@@ -366,80 +237,45 @@ class Job:
     def trace(self, node: Node, texts: bool) -> Trace:
         """What a verifier sees of a branch."""
         said = self.completion(node) if texts else None
-        starts = tuple(len(part.written) - part.span for part in node.branch)
+        before = node.written[: len(node.written) - node.span]
         return Trace(
             messages=self.problem.messages,
             prompt_ids=node.prompt_ids,
             token_ids=node.written,
             logprobs=node.drawn,
-            starts=starts or (0,),
+            starts=starts(node),
             text="" if said is None else said.text,
             thinking=None if said is None else said.thinking,
             answer=None if said is None or not node.done else said.answer,
             finished=node.done,
             problem_id=self.problem.id,
+            last="" if said is None or self.tokenizer is None else said.text[len(self.tokenizer.decode(before)) :],
         )
 
     def unread(self, node: Node) -> int:
-        """Tokens of the branch (its prompt included) that the verifier has not seen."""
+        """Tokens of the branch, its prompt included, that the verifier has not seen."""
         tokens = 0
-        for part in reversed(node.branch):
+        for part in reversed(node.turn):
             if part.index in self._read:
                 return tokens
             tokens += part.span
-        return tokens + (0 if self._read else len(self.prompt_ids))
+            if part.fresh:
+                return tokens + len(part.prompt_ids)
+        return tokens + (0 if self.tree.root.index in self._read else len(node.prompt_ids))
 
-    def read(self, node: Node) -> int:
-        """As `unread`; the branch counts as read from now on."""
-        tokens = self.unread(node)
-        self._read.update(part.index for part in node.branch)
-        return tokens
+    def read(self, node: Node) -> None:
+        """The verifier has now seen the branch."""
+        self._read.update(part.index for part in node.turn)
+        if not node.turn or not node.turn[0].fresh:
+            self._read.add(self.tree.root.index)
 
     # ---- money
 
-    def spend(self, spent: Ledger) -> None:
-        """Charge the search."""
-        self.ledger = self.ledger + spent
-
-    def spend_draw(self, node: Node, count: int) -> None:
-        """Charge a continuation of `count` tokens: what stands before it was computed already."""
-        before = len(node.prompt_ids) + len(node.written)
-        self.spend(self._cost(Ledger(cached=before, decoded=count), count, before))
-
-    def _cost(self, spent: Ledger, count: int, before: int) -> Ledger:
-        if self.flops is None:
-            return spent
-        return replace(spent, flops=self.flops(count, count * before + count * (count + 1) // 2))
-
-    def _clocked(self) -> Ledger:
-        """The ledger with the clock's seconds where the budget counts them."""
-        if self.deadline is None or self.budget is None or self.budget.seconds is None:
-            return self.ledger
-        return replace(self.ledger, seconds=time.perf_counter() - (self.deadline - self.budget.seconds))
-
-    def affords(self, tokens: int) -> bool:
-        """Can the budget pay for reading so many tokens?"""
-        if self.budget is None:
-            return True
-        return self.tokens_left(None) >= tokens and self.budget.left(self._clocked()) is not None
-
-    def tokens_left(self, node: Node | None) -> float:
-        """Tokens the budget can still pay for, behind `node`."""
-        if self.budget is None:
-            return float("inf")
-        rest = self.budget.left(self._clocked())
-        if rest is None:
-            return 0
-        tokens = float("inf") if rest.tokens is None else float(rest.tokens)
-        if rest.flops is not None and self.flops is not None:
-            before = 0 if node is None else len(node.prompt_ids) + self.sampling.max_tokens
-            tokens = min(tokens, rest.flops // self.flops(1, before + 1))
-        return tokens
-
-
-def _forced(node: Node) -> tuple[bool, ...]:
-    """Which tokens of the branch the strategy wrote; empty when it wrote none of them."""
-    flags: list[bool] = []
-    for part in node.branch:
-        flags = flags[: len(part.written) - part.span] + [part.forced] * part.span
-    return tuple(flags) if any(flags) else ()
+    def pay(self, cost: Ledger, count: int, before: int) -> bool:
+        """Charge `cost` for `count` tokens behind `before` others; False, and the end, when the budget can not pay."""
+        cost = self.purse.priced(cost, count, before)
+        if not self.purse.pays(cost):
+            self.exhaust()
+            return False
+        self.purse.spend(cost)
+        return True

@@ -66,6 +66,24 @@ class Node:
         return tuple(reversed(nodes))
 
     @property
+    def fresh(self) -> bool:
+        """Does the node begin with a prompt of its own: the root, and every new turn?"""
+        above = self.parent
+        return above is None or (self.prompt_ids is not above.prompt_ids and self.prompt_ids != above.prompt_ids)
+
+    @property
+    def turn(self) -> tuple[Node, ...]:
+        """The part of `branch` that belongs to its own prompt: all of it unless the strategy took a new turn."""
+        nodes: list[Node] = []
+        node = self
+        while node.parent is not None:
+            nodes.append(node)
+            if node.fresh:
+                break
+            node = node.parent
+        return tuple(reversed(nodes))
+
+    @property
     def logprob(self) -> float:
         """Sum of the log-probabilities of everything the model wrote on this branch."""
         return sum(self.drawn)
@@ -73,10 +91,14 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Tree:
-    """All nodes of one problem, the root first, and each node's score by its index (absent: never scored; None: abstained)."""
+    """All nodes of one problem, the root first, and each node's score by its index (absent: never scored; None: abstained).
+
+    `withdrawn` are the indices of ended branches that the strategy does not put forward as answers.
+    """
 
     nodes: list[Node] = field(default_factory=list[Node])
     scores: dict[int, float | None] = field(default_factory=dict[int, float | None])
+    withdrawn: set[int] = field(default_factory=set[int])
     _children: dict[int, int] = field(default_factory=dict[int, int])
 
     @property
@@ -109,18 +131,18 @@ class Tree:
         return self._children.get(node.index, 0)
 
     def finished(self) -> list[Node]:
-        """The ends of branches that ended, in the order they were made."""
-        return [node for node in self.nodes if node.done]
+        """The ends of branches that ended and were not withdrawn, in the order they were made."""
+        return [node for node in self.nodes if node.done and node.index not in self.withdrawn]
 
     def path_scores(self, node: Node) -> list[float]:
-        """The scores along the branch of `node`, those that were given."""
-        found = (self.scores.get(step.index) for step in node.branch)
+        """The scores along the branch of `node` since its last turn, those that were given."""
+        found = (self.scores.get(step.index) for step in node.turn)
         return [score for score in found if score is not None]
 
     @property
     def tokens(self) -> int:
-        """The tree's own size: the prompt once, and every span once."""
-        return len(self.root.prompt_ids) + sum(node.span for node in self.nodes)
+        """The tree's own size: every prompt once, and every span once."""
+        return sum(node.span + (len(node.prompt_ids) if node.fresh else 0) for node in self.nodes)
 
 
 def plain(tree: Tree) -> dict[str, Any]:
@@ -133,10 +155,12 @@ def plain(tree: Tree) -> dict[str, Any]:
             "logprobs": [round(x, 6) for x in node.logprobs],
             "finish": node.finish,
         }
-        if node.parent is not None and node.prompt_ids != node.parent.prompt_ids:
+        if node.parent is not None and node.fresh:
             row["prompt"] = list(node.prompt_ids)
         if node.forced or node.dropped:
             row |= {"forced": node.forced, "dropped": node.dropped}
+        if node.index in tree.withdrawn:
+            row["withdrawn"] = True
         if node.index in tree.scores:
             row["score"] = tree.scores[node.index]
         rows.append(row)
@@ -167,6 +191,8 @@ def read(row: Mapping[str, Any]) -> Tree:
             forced=line.get("forced", False),
             dropped=dropped,
         )
+        if line.get("withdrawn", False):
+            tree.withdrawn.add(index)
         if "score" in line:
             tree.scores[index] = line["score"]
     return tree
