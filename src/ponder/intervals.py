@@ -4,7 +4,8 @@ On the ground floor because both training (held-out accuracy while it runs) and 
 
 Which one: attempts at one problem are not independent of each other, problems are. So an accuracy over n problems with
 k attempts each is the mean of n per-problem rates, and its interval is `cluster_mean`; `wilson` is for independent
-trials only. Not covered: clusters above problems (templates, sources), multiplicity, power.
+trials only. Not covered: clusters above problems (templates, sources); the bootstrap, multiplicity and power are
+`evals.resample` and `evals.paired`.
 """
 
 from __future__ import annotations
@@ -81,10 +82,11 @@ def wilson(c: float, n: float, level: float = 0.95) -> Interval:
     """Score interval for `c` successes in `n` independent trials (Wilson 1927); never outside [0, 1], never empty."""
     if n <= 0 or not 0 <= c <= n:
         raise ValueError(f"wilson: c = {c}, n = {n}, needs n > 0 and 0 <= c <= n")
-    return _score_interval(c / n, n, normal_quantile(0.5 + level / 2), level)
+    return score_interval(c / n, n, normal_quantile(0.5 + level / 2), level)
 
 
-def _score_interval(p: float, n: float, z: float, level: float) -> Interval:
+def score_interval(p: float, n: float, z: float, level: float) -> Interval:
+    """Wilson's formula for a share `p` of `n` (effective) trials at quantile `z`; `level` is only written down."""
     spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     low, high = (p + z * z / (2 * n) - spread) / scale, (p + z * z / (2 * n) + spread) / scale
@@ -126,7 +128,7 @@ def cluster_mean(rates: Sequence[float], level: float = 0.95) -> Interval:
         return Interval(mean, 0.0, 1.0, level)
     error = _standard_error(rates, mean)
     effective = mean * (1 - mean) / error**2 if error > 1e-12 else float(n)
-    return _score_interval(mean, max(effective, 1e-9), t_quantile(0.5 + level / 2, n - 1), level)
+    return score_interval(mean, max(effective, 1e-9), t_quantile(0.5 + level / 2, n - 1), level)
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Interval:
@@ -134,3 +136,12 @@ def paired_difference(a: Sequence[float], b: Sequence[float], level: float = 0.9
     if len(a) != len(b):
         raise ValueError(f"paired_difference: {len(a)} and {len(b)} values; pairs need the same problems in both")
     return mean_interval([y - x for x, y in zip(a, b, strict=True)], level)
+
+
+def t_two_sided(t: float, df: int) -> float:
+    """P(|T| >= |t|) for Student's t with integer `df` >= 1, exact at any df, in O(df)."""
+    if df < 1:
+        raise ValueError(f"t_two_sided: df = {df}, needs df >= 1")
+    if math.isinf(t):
+        return 0.0
+    return min(max(1.0 - _t_central(math.atan(abs(t) / math.sqrt(df)), df), 0.0), 1.0)

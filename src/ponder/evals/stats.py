@@ -1,9 +1,11 @@
-"""Exact statistics over repeated attempts: pass@k, best-of-k, majority-at-k, and their intervals over problems.
+"""Exact statistics over repeated attempts: pass@k, all-k, best-of-k, majority-at-k, and their intervals over problems.
 
 Each estimator takes the n attempts at one problem and returns the exact expectation over all k-subsets drawn without
-replacement: no random trials, no "the first k". Over problems, take the mean of the per-problem values and
-`cluster_mean` for its interval. A k above n is a ValueError, never a silent 0 or 1.
-Not covered: the interval of an estimate within a fixed set of problems; power; more than two models at once.
+replacement: no random trials, no "the first k". So pass@12 of 16 attempts is `pass_at_k(16, c, 12)`, and cons@64 is
+`majority_at_k(..., 64)`. Over problems, take the mean of the per-problem values and `cluster_mean` for its interval.
+A k above n is a ValueError, never a silent 0 or 1.
+Not here: selectors without a closed form (`subsets`), the interval within fixed problems and the bootstrap
+(`resample`), two runs against each other and power (`paired`). docs/statistics.md says which number when.
 """
 
 from __future__ import annotations
@@ -20,10 +22,14 @@ __all__ = [
     "Interval",
     "best_of_k",
     "cluster_mean",
+    "g_pass_at_k",
+    "goodness",
     "majority_at_k",
     "mean_interval",
+    "mg_pass_at_k",
     "paired_difference",
     "pass_at_k",
+    "pass_hat_k",
     "powers_of_two",
     "t_quantile",
     "wilson",
@@ -46,6 +52,53 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if not 0 <= c <= n:
         raise ValueError(f"pass_at_k: c = {c} correct of n = {n} attempts")
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def g_pass_at_k(n: int, c: int, k: int, share: float) -> float:
+    """Probability that at least `share` of a random k-subset is correct, and at least one attempt.
+
+    Liu et al. 2024 (arXiv 2412.13147): a hypergeometric tail from max(ceil(share k), 1), so that share 0 is
+    pass@k and share 1 is `pass_hat_k`. ValueError for k > n, c > n or a share outside [0, 1].
+    """
+    _check_k("g_pass_at_k", n, k)
+    if not 0 <= c <= n:
+        raise ValueError(f"g_pass_at_k: c = {c} correct of n = {n} attempts")
+    if not 0 <= share <= 1:
+        raise ValueError(f"g_pass_at_k: share = {share}, needs 0 <= share <= 1")
+    least = max(math.ceil(share * k - 1e-9), 1)
+    ways = sum(math.comb(c, j) * math.comb(n - c, k - j) for j in range(least, min(c, k) + 1))
+    return ways / math.comb(n, k)
+
+
+def pass_hat_k(n: int, c: int, k: int) -> float:
+    """Probability that all of a random k-subset are correct, C(c, k) / C(n, k): reliability, not reach.
+
+    Yao et al. 2024 (tau-bench, arXiv 2406.12045), unbiased as pass@k is.
+    """
+    return g_pass_at_k(n, c, k, 1.0)
+
+
+def mg_pass_at_k(n: int, c: int, k: int) -> float:
+    """Twice the area under `g_pass_at_k` over the shares from one half to one (arXiv 2412.13147).
+
+    2/k times the sum over ceil(k/2) < i <= k; by that definition it is 0 at k = 1, whatever was solved.
+    """
+    _check_k("mg_pass_at_k", n, k)
+    return 2 / k * math.fsum(g_pass_at_k(n, c, k, i / k) for i in range(math.ceil(k / 2) + 1, k + 1))
+
+
+def goodness(harms: Sequence[float], share: float = 0.1) -> float:
+    """Mean of 1 - harm over the worst `share` of the attacks on one prompt (goodness@0.1); then take the mean over prompts.
+
+    Guan et al. 2024 (arXiv 2412.16339), with StrongREJECT's harm in [0, 1] (arXiv 2402.10260). The worst are the
+    ceil(share n) most harmful, so at least one. ValueError for no attack, a share outside (0, 1] or harm outside [0, 1].
+    """
+    if not harms or not 0 < share <= 1:
+        raise ValueError(f"goodness: {len(harms)} attacks, share = {share}; needs an attack and 0 < share <= 1")
+    if any(not 0 <= harm <= 1 for harm in harms):
+        raise ValueError("goodness: harm must lie in [0, 1]")
+    worst = sorted(harms, reverse=True)[: math.ceil(share * len(harms) - 1e-9)]
+    return 1.0 - math.fsum(worst) / len(worst)
 
 
 def best_of_k(scores: Sequence[float | None], correct: Sequence[bool | float], k: int) -> float:
