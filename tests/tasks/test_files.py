@@ -238,7 +238,7 @@ def test_files_that_can_not_be_read(tmp_path: Path) -> None:
         "trian.jsonl": "no such file; did you mean 'train.jsonl'?",
         "train.jsonl": "holds no rows",
         "folder.jsonl": "is a folder",
-        "data.csv": "unknown kind of file; use one of .jsonl",
+        "data.tsv": "unknown kind of file; use one of .jsonl",
     }
     for name, message in cases.items():
         with pytest.raises(DataError) as caught:

@@ -18,6 +18,8 @@ GRADERS = Registry(
         "number": "ponder.graders.plain:NumberGrader",
         "exact": "ponder.graders.plain:ExactGrader",
         "choice": "ponder.graders.choice:ChoiceGrader",
+        "short": "ponder.graders.short:ShortGrader",
+        "facts": "ponder.graders.facts:FactGrader",
         "format": "ponder.graders.form:FormatGrader",
         "language": "ponder.graders.language:LanguageGrader",
         "length": "ponder.graders.form:LengthGrader",

@@ -1,4 +1,4 @@
-"""What each named benchmark is: where its splits lie and how its raw rows read.
+"""What each named benchmark of mathematics is: where its splits lie and how its raw rows read (`quizzes` has the others).
 
 Design: `DESIGNS` is a table; a reader is a function from a raw row to the columns question, answer, tags and, where
 rows carry a written solution, completion. Readers take the columns of the authors' files and of the public data sets.
@@ -11,37 +11,50 @@ the test asks are left out. MultiArith asks 20 of its 600 questions twice: both 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+from ponder.errors import DataError
 from ponder.tasks.columns import reference_of
+from ponder.tasks.rows import Row, read_rows
 from ponder.types import Split, content_hash
 
 Raw = Mapping[str, Any]
 ANSWERED: Mapping[str, str] = {"question": "question", "reference": "answer", "tags": "tags"}
 SOLVED: Mapping[str, str] = {**ANSWERED, "completion": "completion"}
+BOXED = "{question}\nPut the final answer in \\boxed{}."
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One split of a benchmark: its file under PONDER_DATA, and its public data set with the parquet files there."""
+    """One split of a benchmark: its file under PONDER_DATA, and its public data set with the parquet files there.
+
+    `{subset}` in a name stands for each of the benchmark's subsets. `also` are other names the file goes by.
+    """
 
     file: str
     public: str = ""
     parts: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    read: Callable[[str | Path], Iterable[Row | DataError]] = read_rows
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
     """What a benchmark is: where its splits lie, how a raw row reads (None leaves the row out), which problems (by id)
-    to leave out of training because the test asks them too."""
+    to leave out of training because the test asks them too. `unique`: a question asked twice is an error in the file."""
 
     sources: Mapping[Split, Source]
     convert: Callable[[Raw], Raw | None]
     columns: Mapping[str, str] = field(default_factory=lambda: ANSWERED)
     left_out: frozenset[str] = frozenset()
+    template: str = BOXED
+    grader: str = "math"
+    subsets: tuple[str, ...] = ()
+    unique: bool = False
 
 
 def gsm8k(raw: Raw) -> Raw:
@@ -74,6 +87,15 @@ def competition(raw: Raw) -> Raw | None:
         tags["level"] = int(level.group())
     fixed = MATH_FIXED.get(content_hash(" ".join(question.split())), answer)
     return {"question": question, "answer": fixed, "tags": tags}
+
+
+def aime(raw: Raw) -> Raw:
+    """A whole number from 0 to 999; leading zeros are taken off."""
+    question = raw["problem"] if "problem" in raw else raw["question"]
+    answer = str(raw["answer"]).strip()
+    if not re.fullmatch(r"[0-9]{1,3}", answer):
+        raise ValueError(f"the answer {answer[:20]!r} is not a whole number from 0 to 999")
+    return {"question": question, "answer": str(int(answer)), "tags": {}}
 
 
 def svamp(raw: Raw) -> Raw:
@@ -163,6 +185,14 @@ DESIGNS: Mapping[str, Design] = {
     "math500": Design(
         {"test": Source("math/math500_test.jsonl", "HuggingFaceH4/MATH-500", ("default/test/0000.parquet",))},
         competition,
+    ),
+    "aime24": Design(
+        {"test": Source("aime/aime24.jsonl", "HuggingFaceH4/aime_2024", ("default/train/0000.parquet",))},
+        aime,
+        unique=True,
+    ),
+    "aime25": Design(
+        {"test": Source("aime/aime25.jsonl", "math-ai/aime25", ("default/test/0000.parquet",))}, aime, unique=True
     ),
     "svamp": Design({"test": Source("math_misc/svamp_normalised.jsonl", "ChilleD/SVAMP", BOTH)}, svamp),
     "multiarith": Design({"test": Source("math_misc/multiarith.jsonl", "ChilleD/MultiArith", BOTH)}, word_problem),

@@ -4,7 +4,7 @@ Design: `read_rows` gives located rows, `Columns` turns a row into a problem, `F
 of a seed is the order of hash(seed, problem id), so a longer limit extends a shorter one, adding rows never reshuffles
 the others, and choosing a few from many holds only the few in memory. Without a declared split, membership is
 `Problem.split`, the hash of the question: rows can be added, moved or reordered and none changes sides.
-Not covered: CSV, weights between files, tools or documents in messages.
+Not covered: weights between files, tools or documents in messages.
 """
 
 from __future__ import annotations
@@ -62,8 +62,11 @@ class FileTask:
         convert: Convert | None = None,
         read: Callable[[str | Path], Iterable[Row | DataError]] = read_rows,
         note: Callable[[str], None] | None = None,
+        repeats: Literal["usual", "error"] = "usual",
     ) -> None:
         path, split = _declared(str(path), split)
+        if repeats not in ("usual", "error"):
+            raise unknown("way to treat repeated questions", repeats, ("usual", "error"))
         if broken not in ("error", "skip"):
             raise unknown("way to treat broken rows", broken, ("error", "skip"))
         if "{question}" not in template:
@@ -74,6 +77,7 @@ class FileTask:
         self._completions: dict[str, str] = {}
         self._grader, self._broken, self._convert, self._read = grader, broken, convert, read
         self._note = note or _say
+        self._repeats = repeats
 
     @property
     def grader(self) -> Grader:
@@ -100,6 +104,7 @@ class FileTask:
         """Every usable problem of the file in its order, read as it is asked for."""
         reading = self.reading = Reading()
         seen: dict[str, int] = {}
+        places: dict[str, str] = {}
         columns: Columns | None = None
         for item in self._read(self.path):
             reading.rows += 1
@@ -109,6 +114,8 @@ class FileTask:
                     continue
                 columns = columns or Columns.of(self.columns, row)
                 problem, completion = columns.problem(row, self.name, self.template)
+                if self._repeats == "error" and places.setdefault(problem.id, row.where) != row.where:
+                    raise DataError(f"{row.where}: asks the question of {places[problem.id]} again; remove one of them")
             except DataError as error:
                 if self._broken == "error":
                     raise

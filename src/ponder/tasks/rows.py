@@ -1,17 +1,20 @@
-"""Rows out of files: JSON lines, JSON arrays, parquet; each row with the place it came from.
+"""Rows out of files: JSON lines, JSON arrays, CSV, parquet; each row with the place it came from.
 
 Design: one generator, `read_rows`, that yields a `Row` or, where a single row is broken and the rest is not, the
 `DataError` that describes it, so that the caller decides between stopping and counting. What breaks the whole file
 (missing, not UTF-8, damaged archive, a cut-off array) is raised. JSON lines and parquet are streamed; a JSON array is
-held once as text and decoded one element at a time.
-Not covered: CSV, remote paths, JSON objects that wrap their rows under a key.
+held once as text and decoded one element at a time. Two readers serve files that are not what their name says:
+`read_lines` (JSON lines in a `.json` file) and `read_under` (an object that holds its rows under a key).
+Not covered: remote paths, CSV without a line of column names.
 """
 
 from __future__ import annotations
 
+import csv
 import difflib
 import gzip
 import importlib
+import io
 import json
 import re
 import zlib
@@ -24,7 +27,8 @@ import msgspec
 
 from ponder.errors import DataError
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".json.gz", ".parquet")
+SUFFIXES = (".jsonl", ".jsonl.gz", ".ndjson", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
+LONGEST_CELL = 1 << 24
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -44,8 +48,22 @@ def read_rows(path: str | Path) -> Iterator[Row | DataError]:
         yield from _parquet(file)
     elif name.endswith((".json", ".json.gz")):
         yield from _array(file)
+    elif name.endswith((".csv", ".csv.gz")):
+        yield from _table(file)
     else:
         yield from _lines(file)
+
+
+def read_lines(path: str | Path) -> Iterator[Row | DataError]:
+    """As `read_rows`, where a `.json` file holds one object per line."""
+    file = _existing(Path(path).expanduser())
+    yield from _lines(file) if file.name.lower().endswith((".json", ".json.gz")) else read_rows(file)
+
+
+def read_under(key: str, path: str | Path) -> Iterator[Row | DataError]:
+    """As `read_rows`, where a `.json` file is one object that holds its rows in the array `key`."""
+    file = _existing(Path(path).expanduser())
+    yield from _array(file, key) if file.name.lower().endswith((".json", ".json.gz")) else read_rows(file)
 
 
 def _existing(file: Path) -> Path:
@@ -109,28 +127,38 @@ def kind(value: Any) -> str:
     return "nothing (null)" if value is None else names.get(type(value), f"a value of type {type(value).__name__}")
 
 
-def _array(file: Path) -> Iterator[Row | DataError]:
+def _text(file: Path) -> str:
     try:
         with _open(file) as stream:
-            text = stream.read().decode("utf-8-sig")
+            return stream.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: damaged file, can not be read ({error})") from None
+
+
+def _array(file: Path, key: str = "") -> Iterator[Row | DataError]:
+    text = _text(file)
     position = _skip(text, 0)
     if position == len(text):
         return
+    wrapped = bool(key) and text[position] == "{"
+    if wrapped:
+        found = re.search(rf'"{re.escape(key)}"[ \t\r\n]*:[ \t\r\n]*\[', text)
+        if found is None:
+            raise DataError(f"{file}:1: expected an object with its rows in the array '{key}'")
+        position = found.end() - 1
     if text[position] != "[":
         raise DataError(f"{file}:1: expected an array of objects; one object per line belongs in a file named .jsonl")
-    yield from _elements(file, text, position + 1)
+    yield from _elements(file, text, position + 1, wrapped)
 
 
-def _elements(file: Path, text: str, start: int) -> Iterator[Row | DataError]:
+def _elements(file: Path, text: str, start: int, numbered: bool = False) -> Iterator[Row | DataError]:
     decoder = json.JSONDecoder(parse_constant=_no_constant)
-    line, counted, position = 1, 0, _skip(text, start)
+    line, counted, position, number = 1, 0, _skip(text, start), 0
     while text[position : position + 1] != "]":
-        line, counted = line + text.count("\n", counted, position), position
-        where = f"{file}:{line}"
+        line, counted, number = line + text.count("\n", counted, position), position, number + 1
+        where = f"{file}:{line}" + (f" (row {number})" if numbered else "")
         try:
             value, position = decoder.raw_decode(text, position)
         except RecursionError:
@@ -144,6 +172,25 @@ def _elements(file: Path, text: str, start: int) -> Iterator[Row | DataError]:
             position = _skip(text, position + 1)
         elif text[position : position + 1] != "]":
             raise DataError(f"{where}: not valid JSON (the array ends here, ',' or ']' is missing)")
+
+
+def _table(file: Path) -> Iterator[Row | DataError]:
+    """Comma-separated values under a line of column names; a row stands at the line where it ends."""
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.DictReader(io.StringIO(_text(file), newline=""), strict=True)
+    while True:
+        try:
+            value = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"{file}:{reader.line_num + 1}: not valid CSV ({error})") from None
+        if value is None:
+            return
+        cells = cast("dict[str | None, Any]", value)
+        if None in cells or None in cells.values():
+            have = sum(v is not None for k, v in cells.items() if k is not None) + len(cells.get(None) or ())
+            yield DataError(f"{file}:{reader.line_num}: {have} cells under {len(reader.fieldnames or ())} column names")
+            continue
+        yield Row(f"{file}:{reader.line_num}", value)
 
 
 def _skip(text: str, position: int) -> int:
