@@ -109,12 +109,20 @@ class View(Protocol):
         """Has the vocabulary tags around the thinking?"""
         ...
 
+    def closed(self, node: Node) -> bool:
+        """Did the thinking of the branch end with the last token of this node?"""
+        ...
+
     def room(self, node: Node) -> int:
         """Tokens the branch may still take."""
         ...
 
     def thinking_room(self, node: Node) -> int:
         """Tokens the branch may still think, as the sampling's limits have it."""
+        ...
+
+    def score(self, node: Node) -> float | None:
+        """The node's own score; None when the verifier abstained or was not asked."""
         ...
 
     def value(self, node: Node, how: Aggregate | None = None) -> float | None:

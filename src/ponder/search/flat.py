@@ -1,6 +1,7 @@
 """Strategies without a tree: every completion is drawn whole from the prompt.
 
-Cost of n samples of L tokens after a prompt of P: P + n L tokens forwarded, since the samples share the prompt.
+Cost of n samples of L tokens after a prompt of P: P + n L tokens forwarded, since the samples share the prompt; a verifier
+that reads them all forwards P + n L once more.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 
 from ponder.search.asks import Expand, Explore, Score, View
 from ponder.search.tree import Node
+
+PORTION = 16  # samples drawn before they are scored, where a budget may end between the two
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +70,50 @@ class BestOfN:
     needs_verifier: bool = True
 
     def explore(self, root: Node, view: View) -> Explore:
-        if not self.steps:
-            (kids,) = yield Expand((root,), self.n, "end")
-            yield Score(tuple(kids))
-            return None
-        alive = tuple((yield Expand((root,), self.n, "step"))[0])
-        while alive:
-            yield Score(alive)
-            going = tuple(node for node in alive if not node.done)
-            if not going:
-                break
-            alive = tuple(kid for kids in (yield Expand(going, 1, "step")) for kid in kids)
+        yield from scored_samples(root, view, self.n, self.steps)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedVote:
+    """Verifier-weighted voting: `n` samples, and the answer whose samples' scores add up highest.
+
+        draw n completions; score each; return argmax over classes a of the sum of aggregate(scores) over samples that say a
+
+    Li et al. 2023 (arXiv 2206.02336), Uesato et al. 2022 (arXiv 2211.14275). A score of 1 for everything makes it `vote`;
+    one sample with score 1 among zeros makes it `best_of_n`. Cost: as `best_of_n`.
+    """
+
+    n: int = 16
+    steps: bool = False
+    select: str = "weighted"
+    needs_verifier: bool = True
+
+    def explore(self, root: Node, view: View) -> Explore:
+        yield from scored_samples(root, view, self.n, self.steps)
+        return None
+
+
+def scored_samples(root: Node, view: View, n: int, steps: bool = False) -> Explore:
+    """Draw `n` completions and score each once; under a budget a portion at a time, so that it never ends with samples that
+    were all drawn and none scored."""
+    portion = n if view.left() >= 1.0 else PORTION
+    for begun in range(0, n, portion):
+        count = min(portion, n - begun)
+        if steps:
+            yield from _scored_by_step(root, count)
+        else:
+            (kids,) = yield Expand((root,), count, "end")
+            yield Score(tuple(kids))
+    return None
+
+
+def _scored_by_step(root: Node, n: int) -> Explore:
+    alive = tuple((yield Expand((root,), n, "step"))[0])
+    while alive:
+        yield Score(alive)
+        going = tuple(node for node in alive if not node.done)
+        if not going:
+            break
+        alive = tuple(kid for kids in (yield Expand(going, 1, "step")) for kid in kids)
+    return None

@@ -144,6 +144,10 @@ class Job:
             self._random = random.Random(f"{self.seed}/{self.problem.id}")
         return self._random
 
+    def score(self, node: Node) -> float | None:
+        """The node's own score."""
+        return self.tree.scores.get(node.index)
+
     def value(self, node: Node, how: Aggregate | None = None) -> float | None:
         """The scores along the branch as one number."""
         default: Aggregate = DEFAULTS[self.semantics] if self.semantics is not None else "last"
@@ -162,6 +166,10 @@ class Job:
     def thinks(self) -> bool:
         """Has the vocabulary tags around the thinking?"""
         return getattr(self.tokenizer, "think_close", None) is not None
+
+    def closed(self, node: Node) -> bool:
+        """Did the thinking of the branch end with the last token of this node?"""
+        return self.thinks and node.written[-1:] == (self.tokenizer.think_close,)
 
     def room(self, node: Node) -> int:
         """Tokens the branch may still take."""

@@ -17,6 +17,12 @@ STRATEGIES = Registry(
         "sample": "ponder.search.flat:Sample",
         "vote": "ponder.search.flat:Vote",
         "best_of_n": "ponder.search.flat:BestOfN",
+        "weighted_vote": "ponder.search.flat:WeightedVote",
+        "rerank": "ponder.search.rerank:Rerank",
+        "adaptive": "ponder.search.adaptive:Adaptive",
+        "confidence": "ponder.search.confidence:Confidence",
+        "forcing": "ponder.search.forcing:Forcing",
+        "revise": "ponder.search.revise:Revise",
     },
     "ponder.strategies",
 )
