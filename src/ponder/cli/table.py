@@ -74,6 +74,20 @@ COMMANDS: dict[str, Command] = {
         recipe=True,
         resumes=True,
     ),
+    "train outcome": Command(
+        help="teach a model to tell right answers from wrong ones (a score per token)",
+        run="ponder.training.outcome:run",
+        config="ponder.training.outcome:OutcomeConfig",
+        recipe=True,
+        resumes=True,
+    ),
+    "train process": Command(
+        help="teach a model to tell right steps from wrong ones (a score per step)",
+        run="ponder.training.process:run",
+        config="ponder.training.process:ProcessConfig",
+        recipe=True,
+        resumes=True,
+    ),
     "train grpo": Command(
         help="reinforce what a grader calls right (GRPO and its relatives)",
         run="ponder.training.grpo:run",
@@ -90,7 +104,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 GROUPS: dict[str, str] = {
-    "train": "train a model: pretrain, sft, grpo",
+    "train": "train a model: pretrain, sft, outcome, process, grpo",
 }
 
 COMMON = "Every command also takes --json (one object on standard output), --quiet, and --debug (full tracebacks)."

@@ -140,6 +140,12 @@ def load(path: str | Path, dtype: torch.dtype | None = torch.float32) -> tuple[H
     return model.to(dtype=dtype or tensors["model.embed_tokens.weight"].dtype), raw
 
 
+def is_headed(path: str | Path) -> bool:
+    """Does `config.json` of this folder describe a model with a scalar head?"""
+    names = io.read_config(path).get("architectures") or [""]
+    return any(word in str(names[0]) for word in ("TokenClassification", "ProcessRewardModel"))
+
+
 def _head_tensors(model: HeadedModel) -> dict[str, Tensor]:
     names = ["score"] if len(model.score_head) == 1 else [f"score.{2 * i}" for i in range(len(model.score_head))]
     found = {

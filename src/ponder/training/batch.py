@@ -33,7 +33,8 @@ PADDING = -1  # segment of tokens that belong to no document
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Per-token streams, all (B, T). `packed` says that some row holds more than one document; `shared` that the forward
-    pass computes prompts once for all their rows."""
+    pass computes prompts once for all their rows. The last three are there only for scalar heads: what the head should say
+    (counted where its weight is above 0), that weight, and what it reads besides (B, T, E)."""
 
     tokens_BT: Tensor
     positions_BT: Tensor
@@ -47,14 +48,17 @@ class Batch:
     sampler_logprobs_BT: Tensor
     packed: bool = False
     shared: Shared | None = None
+    target_BT: Tensor | None = None
+    target_weight_BT: Tensor | None = None
+    features_BTE: Tensor | None = None
 
     def to(self, device: str | torch.device) -> Batch:
         """The same batch on another device."""
         if self.tokens_BT.device == torch.device(device):
             return self
-        streams = [getattr(self, f.name) for f in fields(self) if f.name not in ("packed", "shared")]
-        shared = self.shared.to(device) if self.shared else None
-        return Batch(*(stream.to(device, non_blocking=True) for stream in streams), packed=self.packed, shared=shared)
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {n: x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for n, x in own.items()}
+        return Batch(**{**moved, "shared": self.shared.to(device) if self.shared else None})
 
     def learned(self, stream_BT: Tensor) -> Tensor:
         """The N values of a stream at learned tokens."""
@@ -112,7 +116,29 @@ def build(rows: Sequence[Row], pad_id: int = 0, shape: tuple[int, int] = (0, 0),
             start += len(e)
     streams = (tokens, positions, segments, trainable, component, weight, advantage, old, ref, sampler)
     packed = bool(shape[0]) or any(len(row) > 1 for row in rows)
-    return Batch(*(torch.from_numpy(x) for x in streams), packed=packed, shared=shared)
+    heads = _head_streams(rows, B, T)
+    return Batch(*(torch.from_numpy(x) for x in streams), packed=packed, shared=shared, **heads)
+
+
+def _head_streams(rows: Sequence[Row], B: int, T: int) -> dict[str, Tensor]:
+    """The streams of scalar heads, nothing when no example has targets."""
+    every = [e for row in rows for e in row]
+    if all(e.targets is None for e in every):
+        return {}
+    wide = next((e.features.shape[1] for e in every if e.features is not None), 0)
+    target, weight = np.zeros((2, B, T), dtype=np.float32)
+    features = np.zeros((B, T, wide), dtype=np.float32)
+    for b, row in enumerate(rows):
+        start = 0
+        for e in row:
+            at = (b, slice(start, start + len(e)))
+            if e.targets is not None and e.target_weights is not None:
+                target[at], weight[at] = np.nan_to_num(e.targets), e.target_weights
+            if e.features is not None:
+                features[at] = e.features
+            start += len(e)
+    streams = {"target_BT": target, "target_weight_BT": weight, **({"features_BTE": features} if wide else {})}
+    return {name: torch.from_numpy(x) for name, x in streams.items()}
 
 
 def micro_batches(

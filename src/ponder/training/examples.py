@@ -32,6 +32,9 @@ class Example:
     `trainable[t]` is true where token t is learned (never at t = 0: nothing precedes it). `component` says by which term:
     `CE` raises its log-probability, `POLICY` follows `advantage`. The three log-probability streams are those of the policy
     before this round of updates, of the reference model, and of the sampler that drew the token; None where there is none.
+
+    `targets[t]` is what a scalar head should say of the text up to token t, NaN where nothing is asked, and
+    `target_weights[t]` its share of the loss (`weigh_targets`); `features[t]` is what such a head reads besides (T, E).
     """
 
     token_ids: npt.NDArray[np.int32]
@@ -42,6 +45,9 @@ class Example:
     old_logprobs: Floats | None = None
     ref_logprobs: Floats | None = None
     sampler_logprobs: Floats | None = None
+    targets: Floats | None = None
+    target_weights: Floats | None = None
+    features: Floats | None = None
 
     def __post_init__(self) -> None:
         assert self.token_ids.shape == self.trainable.shape and self.token_ids.ndim == 1
@@ -126,3 +132,23 @@ def weigh(
         return c / (sequences[e.component] * (e.learned if aggregation == "sequence-mean" else fixed_length))
 
     return [replace(e, weight=weight(e)) for e in examples]
+
+
+def weigh_targets(examples: Sequence[Example], last_share: float = 0.0) -> list[Example]:
+    """Set the weights of the targets so that they sum to 1 over the whole set, which must be one optimiser step.
+
+    1 - `last_share` is spread evenly over all targets (Cobbe et al., arXiv 2110.14168: every token of every solution), and
+    `last_share` evenly over the last target of each example (1: solutions are scored at their end alone).
+    """
+    asked = [e for e in examples if e.targets is not None and not np.isnan(e.targets).all()]
+    total = sum(int((~np.isnan(e.targets)).sum()) for e in asked if e.targets is not None)
+    weighed = {id(e): _target_weights(e, (1 - last_share) / total, last_share / len(asked)) for e in asked}
+    return [replace(e, target_weights=weighed[id(e)]) if id(e) in weighed else e for e in examples]
+
+
+def _target_weights(e: Example, each: float, last: float) -> Floats:
+    assert e.targets is not None
+    found = ~np.isnan(e.targets)
+    weights = np.where(found, np.float32(each), np.float32(0))
+    weights[np.flatnonzero(found)[-1]] += np.float32(last)
+    return weights

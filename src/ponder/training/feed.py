@@ -24,21 +24,27 @@ import numpy as np
 from ponder import errors
 from ponder.errors import PonderError, WorkError
 from ponder.training.examples import Example
-from ponder.training.sources import BLOCK, open_source
+from ponder.training.sources import BLOCK, Source, open_source
 
 AHEAD = 8  # blocks asked for before they are needed
 
 
 class Feed:
-    """Examples from `cursor` on. `take(tokens)` is the next optimiser step's examples; `cursor` moves with it."""
+    """Examples from `cursor` on. `take(tokens)` is the next optimiser step's examples; `cursor` moves with it.
 
-    def __init__(self, spec: Mapping[str, Any], cursor: int = 0, worker: bool = False) -> None:
+    `spec` describes the source, or is one already opened (which has no worker).
+    """
+
+    def __init__(self, spec: Mapping[str, Any] | Source, cursor: int = 0, worker: bool = False) -> None:
         self.cursor = cursor
         self._buffer: deque[Example] = deque()
         self._next = cursor // BLOCK
         self._skip = cursor % BLOCK
-        self._worker = Worker(spec) if worker else None
-        self._source = None if worker else open_source(spec)
+        plain = spec if isinstance(spec, Mapping) else None
+        self._worker = Worker(plain) if worker and plain is not None else None
+        self._source: Source | None = None
+        if self._worker is None:
+            self._source = spec if not isinstance(spec, Mapping) else open_source(spec)
         self._pending: deque[Future[list[Example]]] = deque()
 
     def take(self, tokens: int) -> list[Example]:

@@ -39,19 +39,30 @@ def learned_logprobs(
     model: Any, batch: Batch, temperature: float = 1.0, entropy: bool = False, chunk_values: int = CHUNK_VALUES
 ) -> tuple[Tensor, Tensor]:
     """(logprobs_N, entropy_N) of the learned tokens in row-major order; entropy carries no gradient."""
-    where_N = batch.trainable_BT.flatten().nonzero()[:, 0]
+    return from_states(model, batch, states(model, batch), temperature, entropy, chunk_values)
+
+
+def states(model: Any, batch: Batch) -> Tensor:
+    """Hidden states (M, D) of all tokens of the forward pass; without shared prompts M = B T in row-major order."""
     if batch.shared is not None:
-        hidden_MD = shared.hidden(model, batch.shared)
-        before_N = batch.shared.source_BT.flatten()[where_N - 1]
-    else:
-        positions_BT = batch.positions_BT if batch.packed else None
-        hidden_MD = model.hidden(batch.tokens_BT, positions_BT, batch.segments_BT if batch.packed else None).flatten(
-            0, 1
-        )
-        before_N = where_N - 1
-    hidden_ND = hidden_MD[before_N]
+        return shared.hidden(model, batch.shared)
+    positions_BT = batch.positions_BT if batch.packed else None
+    return model.hidden(batch.tokens_BT, positions_BT, batch.segments_BT if batch.packed else None).flatten(0, 1)
+
+
+def from_states(
+    model: Any,
+    batch: Batch,
+    hidden_MD: Tensor,
+    temperature: float = 1.0,
+    entropy: bool = False,
+    chunk_values: int = CHUNK_VALUES,
+) -> tuple[Tensor, Tensor]:
+    """`learned_logprobs` of hidden states that are there already."""
+    where_N = batch.trainable_BT.flatten().nonzero()[:, 0]
+    before_N = where_N - 1 if batch.shared is None else batch.shared.source_BT.flatten()[where_N - 1]
     targets_N = batch.tokens_BT.flatten()[where_N]
-    return head_logprobs(model, hidden_ND, targets_N, temperature, entropy, chunk_values)
+    return head_logprobs(model, hidden_MD[before_N], targets_N, temperature, entropy, chunk_values)
 
 
 def head_logprobs(

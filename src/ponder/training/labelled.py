@@ -1,0 +1,207 @@
+"""Labelled samples as training examples: from files of `ponder label`, or drawn and labelled on the fly.
+
+Example number i is a pure function of the settings and i, as in `sources`: a checkpoint needs one number to go on. On the fly
+sample g of problem n is drawn by a seed of its own, graded by the task, and its steps get the task's exact labels.
+Not covered: samples drawn by the verifier's own trunk while it trains, files larger than memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from ponder.errors import ConfigError, DataError
+from ponder.models.heads import features_of
+from ponder.search.solve import default_effort, sampling_for
+from ponder.text.steps import last_tokens, step_ids
+from ponder.text.tokenizer import Tokenizer
+from ponder.training.examples import Example
+from ponder.training.sources import BLOCK, Problems, Shuffled, check_entry, fits, place, random_for, schedule
+from ponder.types import Engine, Problem, Request
+from ponder.verifiers import samples as files
+from ponder.verifiers.exact import labelled
+from ponder.verifiers.samples import LabelKind, LabelledSample
+
+FILE_KEYS = ("file", "weight", "limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the head learns from a sample. `steps`: at the last token of each labelled step; else at every token of the
+    completion whether its answer is right. `language`: right completions are also learned as text."""
+
+    steps: bool = False
+    features: bool = False
+    language: bool = False
+
+
+def to_example(sample: LabelledSample, ask: Ask, tokenizer: Tokenizer, where: str = "") -> Example:
+    """The example of a sample; without targets where it has none."""
+    sample = tokenized(sample, tokenizer, where)
+    start, length = len(sample.prompt_ids), len(sample.token_ids)
+    if max((*sample.prompt_ids, *sample.token_ids)) >= tokenizer.vocab_size:
+        raise DataError(f"{where}: token ids reach beyond the model's vocabulary of {tokenizer.vocab_size}")
+    ids = np.array([*sample.prompt_ids, *sample.token_ids], dtype=np.int32)
+    targets = np.full(len(ids), np.nan, dtype=np.float32)
+    if ask.steps and sample.labels:
+        for last, label in zip(last_tokens(sample.starts, length), sample.labels, strict=True):
+            targets[start + last] = np.nan if label is None else label
+    elif not ask.steps and sample.correct is not None:
+        targets[start:] = float(sample.correct)
+    trainable = np.zeros(len(ids), dtype=bool)
+    trainable[max(1, start) :] = ask.language and sample.correct is True
+    features = None
+    if ask.features:
+        if len(sample.logprobs) != length:
+            raise DataError(f"{where}: the head reads log-probabilities (inputs), and this sample has none")
+        features = np.concatenate((np.zeros((start, 4)), features_of(np.array(sample.logprobs, dtype=np.float32))))
+        features = features.astype(np.float32)
+    return Example(ids, trainable, targets=targets, features=features)
+
+
+def tokenized(sample: LabelledSample, tokenizer: Tokenizer, where: str = "") -> LabelledSample:
+    """The sample itself, or one that holds only texts with its steps encoded one by one."""
+    if sample.token_ids:
+        return sample
+    pieces = [tokenizer.encode(text) for text in sample.texts]
+    if not all(pieces):
+        raise DataError(f"{where}: a step without text")
+    starts = np.cumsum([0, *map(len, pieces)])[:-1]
+    prompt = sample.prompt_ids or tokenizer.render(sample.messages, sample.effort)
+    ids = [*(i for piece in pieces for i in piece), *(tokenizer.stop_ids[:1] if sample.finished else ())]
+    return replace_struct(sample, prompt, ids, starts)
+
+
+def replace_struct(sample: LabelledSample, prompt: Any, ids: Sequence[int], starts: Any) -> LabelledSample:
+    return msgspec.structs.replace(
+        sample, prompt_ids=tuple(prompt), token_ids=tuple(ids), starts=tuple(int(i) for i in starts)
+    )
+
+
+class Part(Protocol):
+    """One entry of `data`."""
+
+    def make(self, counts: Sequence[int]) -> list[tuple[LabelledSample, str]]:
+        """Samples number `counts`, each with where it comes from."""
+        ...
+
+    def held_out(self, problems: int, samples: int) -> list[LabelledSample]:
+        """Samples of dev problems."""
+        ...
+
+
+class FilePart:
+    """Rows of a JSONL file in shuffled epochs; `usable` says which can be learned from."""
+
+    def __init__(self, entry: Mapping[str, Any], seed: int, kind: LabelKind | None) -> None:
+        for key in entry:
+            if key not in FILE_KEYS:
+                raise ConfigError(f"data: unknown key '{key}' beside file; known: {', '.join(FILE_KEYS)}")
+        self.path = str(entry["file"])
+        rows = list(files.read(self.path))
+        if kind is not None:
+            wrong = next((r for r in rows if r.labels and r.kind != kind), None)
+            if wrong is not None:
+                raise DataError(
+                    f"{self.path}: step labels of kind '{wrong.kind}' where labels = '{kind}'; use one kind per model"
+                )
+        usable = [
+            (row, f"{self.path}, row {i + 1}")
+            for i, row in enumerate(rows)
+            if (any(x is not None for x in row.labels) if kind is not None else row.correct is not None)
+        ]
+        self.rows = [pair for pair in usable if pair[0].split == "train"][: entry.get("limit")]
+        self.dev = [row for row, _ in usable if row.split == "dev"]
+        if not self.rows:
+            what = "labelled steps" if kind is not None else "known correctness"
+            raise DataError(f"{self.path}: no training rows with {what} among its {len(rows)} rows")
+        self.shuffled = Shuffled(len(self.rows), (self.path, seed))
+
+    def make(self, counts: Sequence[int]) -> list[tuple[LabelledSample, str]]:
+        return [self.rows[self.shuffled[count]] for count in counts]
+
+    def held_out(self, problems: int, samples: int) -> list[LabelledSample]:
+        groups: dict[str, list[LabelledSample]] = defaultdict(list)
+        for row in self.dev:
+            groups[row.problem].append(row)
+        return [row for group in list(groups.values())[:problems] for row in group[:samples]]
+
+
+class DrawnPart:
+    """Fresh samples of a task's problems: `samples` completions each, graded and labelled exactly."""
+
+    def __init__(
+        self,
+        entry: Mapping[str, Any],
+        seed: int,
+        engine: Engine,
+        kind: LabelKind,
+        samples: int,
+        temperature: float,
+        max_tokens: int | None,
+    ) -> None:
+        check_entry(entry)
+        self.problems, self.engine, self.seed = Problems(entry, seed), engine, seed
+        self.kind: LabelKind = kind
+        self.samples, self.temperature, self.max_tokens = samples, temperature, max_tokens
+        self.efforts = list(entry["efforts"]) if "efforts" in entry else [default_effort(engine)]
+        self.ends = step_ids(getattr(engine, "tokenizer", None))
+
+    def make(self, counts: Sequence[int]) -> list[tuple[LabelledSample, str]]:
+        drawn = {n: self.problems.draw(n) for n in dict.fromkeys(count // self.samples for count in counts)}
+        efforts = {n: rng.choice(self.efforts) for n, (_, rng) in drawn.items()}
+        asked = [(drawn[n][0], efforts[n], f"{n}/{g}") for n, g in (divmod(count, self.samples) for count in counts)]
+        return [(s, f"task {s.task}, problem {s.problem}") for s in self._sample(asked)]
+
+    def held_out(self, problems: int, samples: int) -> list[LabelledSample]:
+        asked: list[tuple[Problem, Any, str]] = []
+        for n, problem in enumerate(self.problems.task.problems("dev", problems, self.seed)):
+            effort = random_for("held out", self.seed, n).choice(self.efforts)
+            asked += [(problem, effort, f"dev/{n}/{g}") for g in range(samples)]
+        return self._sample(asked)
+
+    def _sample(self, asked: Sequence[tuple[Problem, Any, str]]) -> list[LabelledSample]:
+        requests: list[Request] = []
+        for problem, effort, key in asked:
+            prompt = self.engine.encode(problem.messages, effort)
+            sampling = sampling_for(self.engine, len(prompt), effort, self.temperature, self.max_tokens)
+            seed = random_for("labelled", self.problems.name, self.seed, key).getrandbits(62)
+            requests.append(Request(prompt, sampling.with_seed(seed), key, problem.id))
+        task = self.problems.task
+        return [
+            labelled(task, problem, completion, self.ends, self.engine, effort, self.kind)
+            for (problem, effort, _), completion in zip(asked, self.engine.generate(requests), strict=True)
+        ]
+
+
+class LabelledSource:
+    """All entries of `data` in exact proportion to their weights; a `Source` of examples."""
+
+    def __init__(
+        self, parts: Sequence[Part], weights: Sequence[float], seed: int, ask: Ask, tokenizer: Tokenizer, context: int
+    ) -> None:
+        self.parts, self.ask, self.tokenizer, self.context = parts, ask, tokenizer, context
+        self.order = schedule(list(weights), seed)
+
+    def block(self, number: int) -> list[Example]:
+        places = [place(self.order, i) for i in range(number * BLOCK, (number + 1) * BLOCK)]
+        made: dict[int, list[tuple[LabelledSample, str]]] = {}
+        for part in sorted({p for p, _ in places}):
+            made[part] = self.parts[part].make([count for p, count in places if p == part])
+        queues = {part: iter(found) for part, found in made.items()}
+        return [self.example(*next(queues[part])) for part, _ in places]
+
+    def example(self, sample: LabelledSample, where: str) -> Example:
+        """The example of a sample."""
+        return fits(to_example(sample, self.ask, self.tokenizer, where), self.context, where)
+
+
+def unweighted(example: Example) -> Example:
+    """The example with every target counting alike, for measuring."""
+    assert example.targets is not None
+    return replace(example, target_weights=(~np.isnan(example.targets)).astype(np.float32))
