@@ -195,28 +195,36 @@ DEFAULTS: dict[Semantics, Aggregate] = {"correctness": "product", "value": "last
 
 
 def together(explorations: Iterable[Explore]) -> Explore:
-    """Run explorations side by side: each round asks what all of them ask. Notes that are numbers add up."""
+    """Run explorations side by side: each round asks what all of them ask. Notes that are numbers add up.
+
+    Those that want to draw wait until no other wants anything else, so that their draws stay one batch.
+    """
     waiting: dict[int, Ask] = {}
     running = dict(enumerate(explorations))
     notes: dict[str, Any] = {}
     replies: dict[int, Any] = dict.fromkeys(running)
     while running:
-        for number, exploration in list(running.items()):
+        for number, reply in replies.items():
             try:
-                waiting[number] = exploration.send(replies[number])
+                waiting[number] = running[number].send(reply)
             except StopIteration as stop:
                 del running[number]
-                waiting.pop(number, None)
                 _add(notes, stop.value)
         if running:
+            turn = [n for n in running if not drawing(waiting[n])] or list(running)
             try:
-                got = yield tuple(waiting[number] for number in running)
+                got = yield tuple(waiting[number] for number in turn)
             except GeneratorExit:
                 for exploration in running.values():
                     _add(notes, end(exploration))
                 return notes
-            replies = dict(zip(running, got, strict=True))
+            replies = dict(zip(turn, got, strict=True))
     return notes
+
+
+def drawing(ask: Ask) -> bool:
+    """Does an ask need the engine?"""
+    return any(drawing(part) for part in ask) if isinstance(ask, tuple) else isinstance(ask, Expand)
 
 
 def end(exploration: Explore) -> dict[str, Any]:

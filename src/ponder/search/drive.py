@@ -5,9 +5,6 @@ verifier call, so a beam over one problem and beams over a hundred keep the engi
 by itself; nothing here copies a cache. A search ends when its strategy does or when its budget can not pay for what it asks;
 then the answer is selected from the tree it has.
 
-A verifier that may forward more tokens than the branch has new ones (a judge that writes) says so beforehand in a method
-`cost(trace) -> int`; without it the new tokens are what a score is expected to cost, and what it did cost is charged after.
-
 A child's draw is decided by the seed, the problem, and the child's place in the tree: neither the batch nor the order of
 arrival changes it. Not covered: continuing one search while another's long expansion still runs (a round waits for all).
 """
@@ -20,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ponder.errors import ConfigError, PonderError, WorkError
-from ponder.search.asks import Ask, Expand, Feedback, Score, Turn, Withdraw, Write
+from ponder.search.asks import Ask, Expand, Feedback, Score, Turn, Withdraw, Write, drawing
 from ponder.search.job import Job
+from ponder.search.reading import Reader
 from ponder.search.solution import Solution
 from ponder.search.tree import Node
-from ponder.types import Completion, DoneEvent, Engine, Event, Ledger, Message, Request, Trace, Verifier
+from ponder.types import Completion, DoneEvent, Engine, Event, Ledger, Message, Request, Verifier
 
 LIVE = 64  # searches kept going at once
 
@@ -42,16 +40,6 @@ class Draw:
     capped: bool = False  # by the budget or the ask: the branch can go on
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One branch for the verifier, and the tokens of it that are new to it."""
-
-    job: Job
-    node: Node
-    trace: Trace
-    tokens: int
-
-
 @dataclass(slots=True)
 class Round:
     """What one round has to do, by kind; replies are filled in place."""
@@ -66,8 +54,14 @@ class Driver:
     def __init__(
         self, engine: Engine, verifier: Verifier | None = None, on_event: Callable[[Event], None] | None = None
     ) -> None:
-        self.engine, self.verifier, self.on_event = engine, verifier, on_event
-        self.engine_seconds = self.verifier_seconds = self.seconds = 0.0
+        self.engine, self.on_event = engine, on_event
+        self.engine_seconds = self.seconds = 0.0
+        self._reader = Reader(verifier)
+
+    @property
+    def verifier_seconds(self) -> float:
+        """Seconds the verifier took."""
+        return self._reader.seconds
 
     @property
     def overhead(self) -> float:
@@ -96,7 +90,7 @@ class Driver:
                 _admit(running, waiting, live)
                 if not running:
                     break
-                self._round([job for job in running.values() if job.live])
+                self._round(_turn([job for job in running.values() if job.live]))
                 for number, job in [(n, j) for n, j in running.items() if not j.live]:
                     del running[number]
                     solution = job.solution()
@@ -114,7 +108,7 @@ class Driver:
         todo = Round()
         replies = [self._begin(job, job.asked, todo) for job in jobs]
         self._draw([draw for draw in todo.draws if draw.job.live])
-        self._score([part for part in todo.scores if part[0].live])
+        self._reader.score([part for part in todo.scores if part[0].live])
         for job, reply in zip(jobs, replies, strict=True):
             if job.live:
                 job.send(reply)
@@ -140,7 +134,7 @@ class Driver:
             return [job.write(node, ask.text, ask.drop) for node in ask.nodes if job.live]
         if isinstance(ask, Turn):
             return [self._turn(job, node, ask.text) for node in ask.nodes if job.live]
-        return self._feedback(job, ask)
+        return self._reader.feedback(job, ask)
 
     # ---- drawing
 
@@ -157,10 +151,10 @@ class Driver:
         todo.draws += [Draw(job, ask, node, first + k, children, most, paused) for k in range(ask.n if most > 0 else 0)]
         return children
 
-    def _draw(self, draws: list[Draw]) -> None:
+    def _draw(self, wanted: list[Draw]) -> None:
         """Draw in waves: nobody begins what its budget may not be able to end, unless nothing else is left."""
-        while draws:
-            wave, draws = _affordable(draws)
+        while wanted:
+            wave, wanted = _affordable(wanted)
             if not wave:
                 return
             for draw, completion in zip(wave, self._generate(wave), strict=True):
@@ -219,87 +213,6 @@ class Driver:
             raise WorkError(f"{job.where(node)}: engine '{self.engine.name}' returned an empty completion")
         draw.children.append(job.child(node, completion, draw.ask.until, draw.capped))
 
-    # ---- scoring
-
-    def _score(self, asks: Sequence[tuple[Job, Score, list[float | None]]]) -> None:
-        fresh = [(job, node) for job, ask, _ in asks for node in job.unscored(ask.nodes)]
-        if fresh and self.verifier is None:
-            raise ConfigError(f"strategy '{fresh[0][0].name}' scores its steps: give it a verifier")
-        readings = self._payable(fresh)
-        if readings:
-            self._judge(readings)
-        for job, ask, reply in asks:
-            if any(node.index not in job.tree.scores for node in ask.nodes):
-                job.exhaust()
-                continue
-            reply += [job.tree.scores[node.index] for node in ask.nodes]
-
-    def _payable(self, fresh: Sequence[tuple[Job, Node]]) -> list[Reading]:
-        """What each budget can pay the verifier for, in the order asked."""
-        found: list[Reading] = []
-        planned: dict[int, Ledger] = {}
-        texts = getattr(self.verifier, "reads", "text") == "text"
-        cost = getattr(self.verifier, "cost", None)
-        for job, node in fresh:
-            trace, tokens = job.trace(node, texts), job.unread(node)
-            before = planned.get(id(job), Ledger())
-            if job.budget is not None:
-                most: int = tokens if cost is None else cost(trace)
-                price = job.purse.priced(
-                    Ledger(verified=most), most, len(trace.prompt_ids) + len(trace.token_ids) - most
-                )
-                if not job.purse.pays(price, before):
-                    continue
-                planned[id(job)] = before + price
-            job.read(node)
-            found.append(Reading(job, node, trace, tokens))
-        return found
-
-    def _judge(self, readings: Sequence[Reading]) -> None:
-        verifier, head = self.verifier, readings[0]
-        assert verifier is not None
-        began, before = time.perf_counter(), verifier.ledger
-        try:
-            scores = verifier.score([reading.trace for reading in readings])
-        except PonderError as error:
-            raise type(error)(f"{head.job.where(head.node)}: {error}") from error
-        except Exception as error:
-            raise WorkError(
-                f"{head.job.where(head.node)}: verifier '{verifier.name}' failed ({type(error).__name__}: {error})"
-            ) from error
-        seconds = time.perf_counter() - began
-        self.verifier_seconds += seconds
-        if len(scores) != len(readings):
-            raise WorkError(
-                f"{head.job.where(head.node)}: verifier '{verifier.name}' returned {len(scores)} scores "
-                f"for {len(readings)} nodes"
-            )
-        for reading, score in zip(readings, scores, strict=True):
-            if score is not None and not 0.0 <= score <= 1.0:  # NaN too: it compares false
-                raise WorkError(
-                    f"{reading.job.where(reading.node)}: verifier '{verifier.name}' returned {score}; "
-                    "a score lies in 0 to 1, or is None"
-                )
-            reading.job.tree.scores[reading.node.index] = score
-        _share(readings, verifier.ledger - before, seconds)
-
-    def _feedback(self, job: Job, ask: Feedback) -> list[str]:
-        tell = getattr(self.verifier, "feedback", None)
-        if tell is None:
-            name = "no verifier" if self.verifier is None else f"verifier '{self.verifier.name}'"
-            raise ConfigError(f"strategy '{job.name}' asks for feedback in words, and {name} gives none")
-        readings = self._payable([(job, node) for node in ask.nodes])
-        if len(readings) < len(ask.nodes):
-            job.exhaust()
-            return []
-        assert self.verifier is not None
-        began, before = time.perf_counter(), self.verifier.ledger
-        said: list[str] = tell([reading.trace for reading in readings])
-        seconds = time.perf_counter() - began
-        self.verifier_seconds += seconds
-        _share(readings, self.verifier.ledger - before, seconds)
-        return said
-
     def _turn(self, job: Job, node: Node, text: str) -> Node | None:
         """The conversation with this branch's answer and the user's next message, ready for the model."""
         said = job.completion(node)
@@ -318,12 +231,17 @@ def _admit(running: dict[int, Job], waiting: Iterator[tuple[int, Job]], live: in
         job.start()
 
 
-def _affordable(draws: list[Draw]) -> tuple[list[Draw], list[Draw]]:
+def _turn(jobs: list[Job]) -> list[Job]:
+    """Whose turn it is: those that want to draw wait until no other wants anything else, so that their draws stay one batch."""
+    return [job for job in jobs if job.asked is not None and not drawing(job.asked)] or jobs
+
+
+def _affordable(wanted: list[Draw]) -> tuple[list[Draw], list[Draw]]:
     """What can be drawn now, and what has to wait until it is known what that took; draws nobody can pay for vanish."""
     wave: list[Draw] = []
     later: list[Draw] = []
     planned: dict[int, Ledger] = {}
-    for draw in draws:
+    for draw in wanted:
         job, node = draw.job, draw.node
         if job.budget is None:
             wave.append(draw)
@@ -341,14 +259,3 @@ def _affordable(draws: list[Draw]) -> tuple[list[Draw], list[Draw]]:
         else:
             job.exhaust()
     return wave, later
-
-
-def _share(readings: Sequence[Reading], spent: Ledger, seconds: float) -> None:
-    """Charge each job with its part of what a verifier spent, by the tokens it had to read."""
-    total = sum(reading.tokens for reading in readings)
-    weights = [reading.tokens / total if total else 1 / len(readings) for reading in readings]
-    left = spent.forwarded
-    for number, (reading, share) in enumerate(zip(readings, weights, strict=True), 1):
-        own = left if number == len(readings) else min(left, round(spent.forwarded * share))
-        left -= own
-        reading.job.purse.spend(Ledger(verified=own, flops=spent.flops * share, seconds=seconds * share))

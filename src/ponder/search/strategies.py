@@ -23,6 +23,13 @@ STRATEGIES = Registry(
         "confidence": "ponder.search.confidence:Confidence",
         "forcing": "ponder.search.forcing:Forcing",
         "revise": "ponder.search.revise:Revise",
+        "step_search": "ponder.search.step_search:StepSearch",
+        "beam": "ponder.search.beam:Beam",
+        "dvts": "ponder.search.dvts:DVTS",
+        "hgs": "ponder.search.hgs:HGS",
+        "mcts": "ponder.search.mcts:MCTS",
+        "particle": "ponder.search.particle:Particle",
+        "repeat": "ponder.search.repeat:Repeat",
     },
     "ponder.strategies",
 )
