@@ -63,12 +63,12 @@ def find_model(name: str) -> Path:
     from importlib.resources import files
 
     folder = Path(name)
+    if (folder / "model" / "config.json").exists():
+        return folder / "model"  # a run's directory has a config.json too, which describes no model
     if not (folder / "config.json").exists():
         shipped = Path(str(files("ponder"))) / "weights" / name
         if "/" not in name and (shipped / "config.json").exists():
             return shipped
-        if (folder / "model" / "config.json").exists():
-            return folder / "model"
         raise CheckpointError(f"{name}: no model here (no config.json); give a Hugging Face folder, a run, or 'mini'")
     return folder
 

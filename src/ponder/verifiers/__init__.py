@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from ponder.errors import CheckpointError
 from ponder.registry import Registry
 from ponder.types import Verifier
 
@@ -11,5 +13,34 @@ VERIFIERS = Registry("verifier", {}, "ponder.verifiers")
 
 
 def load(spec: str, **options: Any) -> Verifier:
-    """The verifier `spec` names: a folder that ponder trained or a public reward model, a built-in name, or `module:attr`."""
+    """The verifier `spec` names: a folder that ponder trained or a public reward model, a built-in name, or `module:attr`.
+
+    `PROCESS+OUTCOME` is a pair: the first scores states inside the tree, the second finished answers. A run's directory
+    stands for the model in it.
+    """
+    inner, plus, leaf = spec.partition("+")
+    if Path(spec).is_dir():
+        return _folder(Path(spec), **options)
+    if plus and inner and leaf:
+        from ponder.verifiers.pair import PairVerifier
+
+        return PairVerifier(load(inner, **options), load(leaf, **options))
+    if "/" in spec and ":" not in spec:
+        raise CheckpointError(
+            f"{spec}: no such folder; give what `ponder train outcome | process` wrote, or a known name"
+        )
     return VERIFIERS.get(spec)(**options)
+
+
+def _folder(folder: Path, **options: Any) -> Verifier:
+    """The verifier in a folder, or in the model of a run's directory."""
+    name = folder.name
+    if (folder / "model" / "config.json").exists():
+        folder = folder / "model"
+    if options.get("convention"):
+        from ponder.verifiers import public
+
+        return public.load(folder, **{"name": name, **options})
+    from ponder.verifiers import headed
+
+    return headed.load(folder, **{"name": name, **options})
