@@ -70,7 +70,9 @@ def test_every_released_file_is_read() -> None:
     assert [len(cases(name)) for name in ALL] == list(COUNTS)
 
 
-@pytest.mark.parametrize("case", [c for n in ALL[:2] for c in cases(n)] if DATA.is_dir() else [], ids=lambda c: c["name"])
+@pytest.mark.parametrize(
+    "case", [c for n in ALL[:2] for c in cases(n)] if DATA.is_dir() else [], ids=lambda c: c["name"]
+)
 def test_average_of_the_first_k(case) -> None:
     """Their avg@k takes the first k attempts; the mean of those is pass@1 of k."""
     k = case["metric_params"]["k"]

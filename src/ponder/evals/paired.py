@@ -73,16 +73,16 @@ def paired_bootstrap(
 def mcnemar(only_a: int, only_b: int, mid: bool = False) -> float:
     """Two-sided p-value for `only_a` problems solved by a alone and `only_b` by b alone, one attempt each.
 
-    Exact: the discordant problems are fair coin tosses under no difference (McNemar 1947). `mid` counts half the chance of
-    the observed split (Fagerland et al. 2013), which is less conservative and keeps its level in practice.
+    Exact: the discordant problems are fair coin tosses under no difference (McNemar 1947). `mid` counts only half the chance
+    of the observed split (Fagerland et al. 2013): less conservative, and in practice it keeps its level.
     """
     if only_a < 0 or only_b < 0:
         raise ValueError(f"mcnemar: {only_a} and {only_b} discordant problems, needs counts")
     n, least = only_a + only_b, min(only_a, only_b)
-    tail = sum(math.comb(n, i) for i in range(least + 1))
-    own = math.comb(n, least)
-    doubled = 2 * tail - own if mid else 2 * tail
-    return min(1.0, doubled / 2**n)
+    if only_a == only_b:
+        return 1 - math.comb(n, least) / 2 ** (n + 1) if mid and n else 1.0
+    doubled = 2 * sum(math.comb(n, i) for i in range(least + 1))
+    return (doubled - math.comb(n, least) if mid else doubled) / 2**n
 
 
 def newcombe(both: int, only_a: int, only_b: int, neither: int, level: float = 0.95) -> Interval:

@@ -101,6 +101,8 @@ def hierarchical(
     for start, stop in _chunks(draws, count):
         rows = rng.integers(count, size=(stop - start, count))
         means[start:stop] = pool[rows, rng.integers(pool.shape[1], size=rows.shape)].mean(axis=1)
+    if bool(np.all((own >= 0) & (own <= 1))):
+        means = np.clip(means, 0, 1)  # rates; only the moved inner draws can leave their range
     return percentile(means, float(own.mean()), level)
 
 

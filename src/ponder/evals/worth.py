@@ -108,7 +108,7 @@ def worth(
     extreme = int(np.count_nonzero(np.abs(means - means.mean()) >= abs(average) - 1e-12))
     rows = zip(grid, _read(base, where), _read(found, where), own, drawn.T, strict=False)
     return Worth(
-        answer="yes" if interval.low > 0 else "no" if interval.high < 0 else "undecided",
+        answer="yes" if interval.low > 1e-12 else "no" if interval.high < -1e-12 else "undecided",
         problems=len(problems),
         costs=(float(low), float(high)),
         average=interval,
