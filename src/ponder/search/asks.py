@@ -62,7 +62,8 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Answer what a node wrote with a user's message, and let the model begin again. Reply: one fresh node for each."""
+    """Answer what a node wrote with a user's message, and let the model begin again. Reply: one fresh node for each, None
+    where the conversation would fill the model's context."""
 
     nodes: tuple[Node, ...]
     text: str

@@ -214,11 +214,12 @@ class Driver:
         draw.children.append(job.child(node, completion, draw.ask.until, draw.capped))
 
     def _turn(self, job: Job, node: Node, text: str) -> Node | None:
-        """The conversation with this branch's answer and the user's next message, ready for the model."""
+        """The conversation with this branch's answer and the user's next message, ready for the model; None without room."""
         said = job.completion(node)
         shown = said.answer if said.answer is not None else said.text
         messages = (*job.problem.messages, Message("assistant", shown.strip()), Message("user", text))
-        return job.turn(node, self.engine.encode(messages, job.effort))
+        prompt = self.engine.encode(messages, job.effort)
+        return job.turn(node, prompt) if len(prompt) < self.engine.context else None
 
 
 def _admit(running: dict[int, Job], waiting: Iterator[tuple[int, Job]], live: int) -> None:

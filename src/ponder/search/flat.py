@@ -56,7 +56,7 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class BestOfN:
-    """PRM@N: `n` samples, scored by a verifier at every step when `steps`, else once at the end; the best one's answer.
+    """PRM@N: `n` samples, scored by a verifier at every step when `stepwise`, else once at the end; the best one's answer.
 
         draw n completions; score each; return the answer of argmax aggregate(scores)
 
@@ -65,12 +65,12 @@ class BestOfN:
     """
 
     n: int = 16
-    steps: bool = False
+    stepwise: bool = False
     select: str = "best"
     needs_verifier: bool = True
 
     def explore(self, root: Node, view: View) -> Explore:
-        yield from scored_samples(root, view, self.n, self.steps)
+        yield from scored_samples(root, view, self.n, self.stepwise)
         return None
 
 
@@ -85,22 +85,22 @@ class WeightedVote:
     """
 
     n: int = 16
-    steps: bool = False
+    stepwise: bool = False
     select: str = "weighted"
     needs_verifier: bool = True
 
     def explore(self, root: Node, view: View) -> Explore:
-        yield from scored_samples(root, view, self.n, self.steps)
+        yield from scored_samples(root, view, self.n, self.stepwise)
         return None
 
 
-def scored_samples(root: Node, view: View, n: int, steps: bool = False) -> Explore:
+def scored_samples(root: Node, view: View, n: int, stepwise: bool = False) -> Explore:
     """Draw `n` completions and score each once; under a budget a portion at a time, so that it never ends with samples that
     were all drawn and none scored."""
     portion = n if view.left() >= 1.0 else PORTION
     for begun in range(0, n, portion):
         count = min(portion, n - begun)
-        if steps:
+        if stepwise:
             yield from _scored_by_step(root, count)
         else:
             (kids,) = yield Expand((root,), count, "end")

@@ -227,8 +227,6 @@ class Job:
 
     def turn(self, node: Node, prompt_ids: tuple[int, ...]) -> Node | None:
         """A fresh start under `node` from another prompt; None when the budget can not pay for it."""
-        if len(prompt_ids) >= len(self.prompt_ids) + self.sampling.max_tokens * 8:
-            raise WorkError(f"{self.where(node)}: the conversation has grown to {len(prompt_ids)} tokens")
         paid = self.pay(Ledger(prefilled=len(prompt_ids)), len(prompt_ids), 0)
         return self._branches.turn(node, prompt_ids) if paid else None
 

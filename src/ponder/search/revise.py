@@ -64,6 +64,8 @@ class Revise:
                 break
             said = (yield Feedback((node,)))[0] if view.speaks else ""
             (fresh,) = yield Turn((node,), said or self.request)
+            if fresh is None:
+                return _notes(answers, "context")
             (kids,) = yield Expand((fresh,), 1, "end")
         return _notes(answers, "rounds")
 

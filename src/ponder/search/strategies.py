@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import msgspec
+
+from ponder.config import allowed
 from ponder.errors import ConfigError, unknown
 from ponder.registry import Registry
 from ponder.search.asks import Strategy
@@ -35,7 +38,7 @@ STRATEGIES = Registry(
 )
 
 
-def make(strategy: str | Strategy, n: int | None = None, **options: Any) -> tuple[str, Strategy]:
+def make(strategy: str | Strategy, n: int | None = None, /, **options: Any) -> tuple[str, Strategy]:
     """The strategy and its name. `n` is its number of samples or branches, `options` its other fields.
 
     ConfigError: an unknown strategy or option (nearest name first), an impossible value, a strategy without `n`.
@@ -43,21 +46,40 @@ def make(strategy: str | Strategy, n: int | None = None, **options: Any) -> tupl
     if not isinstance(strategy, str):
         return type(strategy).__name__.lower(), strategy
     kind = STRATEGIES.get(strategy)
-    fields = {f.name for f in dataclasses.fields(kind)} - {"needs_verifier"}
-    if n is not None:
-        options["n"] = n
-        if "n" not in fields and n != 1:
-            raise ConfigError(f"n = {n}: strategy '{strategy}' draws exactly 1")
-        if n < 1:
-            raise ConfigError(f"n = {n}: strategy '{strategy}' draws {'1 or more' if 'n' in fields else 'exactly 1'}")
-        if "n" not in fields:
-            del options["n"]
+    fields = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "needs_verifier"}
+    if n is not None and options.setdefault("n", n) != n:
+        raise ConfigError(f"n = {n} and n = {options['n']}: strategy '{strategy}' is given two numbers")
+    if "n" not in fields and options.get("n") == 1:
+        del options["n"]  # what it draws anyway
+    if "n" in options and "n" not in fields:
+        raise ConfigError(f"n = {options['n']}: strategy '{strategy}' draws exactly 1")
     for name in options:
         if name not in fields:
             raise unknown(f"option of strategy '{strategy}'", name, fields)
-    made: Strategy = kind(**options)
+    typed = _typed(strategy, kind, options)
+    if typed.get("n", 1) < 1 and typed["n"] != fields["n"]:
+        raise ConfigError(f"n = {typed['n']}: strategy '{strategy}' draws 1 or more")
+    made: Strategy = kind(**typed)
     selector(made.select)
     return strategy, made
+
+
+def _typed(strategy: str, kind: type, options: dict[str, Any]) -> dict[str, Any]:
+    """The options as the types of the strategy's fields; ConfigError for one that can not be read so."""
+    types = get_type_hints(kind)
+    typed: dict[str, Any] = {}
+    for name, value in options.items():
+        worded = types[name] is str and isinstance(value, int | float)  # a command line can not tell the text 5 from 5
+        try:
+            typed[name] = msgspec.convert(msgspec.json.encode(value).decode() if worded else value, types[name])
+        except msgspec.ValidationError:
+            if get_origin(types[name]) is Literal:
+                raise unknown(f"{name} of strategy '{strategy}'", str(value), get_args(types[name])) from None
+            expected = allowed(msgspec.inspect.type_info(types[name]))
+            raise ConfigError(f"{name} = {value!r}: strategy '{strategy}' expects {expected}") from None
+        except TypeError:  # a type of the strategy's own
+            typed[name] = value
+    return typed
 
 
 def wants_verifier(strategy: Strategy, select: str = "") -> bool:
