@@ -32,9 +32,11 @@ PLACES = {
 
 def read_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
     """Our configuration of a `config.json`; CheckpointError for what the module does not implement."""
+    raw = _mistral_as_llama(raw)
     family = raw.get("model_type")
     if family not in FAMILIES:
-        raise CheckpointError(f"{where}: architecture '{family}' is not supported; ponder reads {', '.join(FAMILIES)}")
+        known = ", ".join((*FAMILIES, "mistral"))
+        raise CheckpointError(f"{where}: architecture '{family}' is not supported; ponder reads {known}")
     _refuse_unsupported(raw, family, where)
     try:
         heads = _integer(raw, "num_attention_heads")
@@ -63,6 +65,14 @@ def read_config(raw: Mapping[str, Any], where: str) -> ModelConfig:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{where}: not a usable model configuration ({type(error).__name__}: {error})") from None
+
+
+def _mistral_as_llama(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Mistral is Llama with a sliding window; within one window they are the same, so that becomes the context."""
+    if raw.get("model_type") != "mistral":
+        return raw
+    longest = raw.get("max_position_embeddings", 4096)
+    return {**raw, "model_type": "llama", "max_position_embeddings": min(longest, raw.get("sliding_window") or longest)}
 
 
 def _integer(raw: Mapping[str, Any], key: str) -> int:

@@ -98,6 +98,8 @@ def make_job(
         raise ConfigError(
             f"strategy '{name}' needs a verifier: give one (--verifier), or choose by 'vote' or 'likelihood'"
         )
+    if (fits := getattr(verifier, "fits", None)) is not None:
+        fits(engine)  # a verifier that reads token ids must have learned the engine's
     effort = effort or default_effort(engine)
     prompt = engine.encode(problem.messages, effort)
     tokenizer: Any = getattr(engine, "tokenizer", None)

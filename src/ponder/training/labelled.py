@@ -18,13 +18,13 @@ import numpy as np
 from ponder.errors import ConfigError, DataError
 from ponder.models.heads import features_of
 from ponder.search.solve import default_effort, sampling_for
-from ponder.text.steps import last_tokens, step_ids
+from ponder.text.steps import cut, last_tokens, step_ids
 from ponder.text.tokenizer import Tokenizer
 from ponder.training.examples import Example
 from ponder.training.sources import BLOCK, Problems, Shuffled, check_entry, fits, place, random_for, schedule
-from ponder.types import Engine, Problem, Request
+from ponder.types import Completion, Effort, Engine, Problem, Request
 from ponder.verifiers import samples as files
-from ponder.verifiers.exact import labelled
+from ponder.verifiers.labels import exact
 from ponder.verifiers.samples import LabelKind, LabelledSample
 
 FILE_KEYS = ("file", "weight", "limit")
@@ -133,21 +133,21 @@ class FilePart:
 
 
 class DrawnPart:
-    """Fresh samples of a task's problems: `samples` completions each, graded and labelled exactly."""
+    """Fresh samples of a task's problems: `samples` completions each, graded; steps labelled where `labels` says how."""
 
     def __init__(
         self,
         entry: Mapping[str, Any],
         seed: int,
         engine: Engine,
-        kind: LabelKind,
+        labels: LabelKind | None,
         samples: int,
         temperature: float,
         max_tokens: int | None,
     ) -> None:
         check_entry(entry)
         self.problems, self.engine, self.seed = Problems(entry, seed), engine, seed
-        self.kind: LabelKind = kind
+        self.labels: LabelKind | None = labels
         self.samples, self.temperature, self.max_tokens = samples, temperature, max_tokens
         self.efforts = list(entry["efforts"]) if "efforts" in entry else [default_effort(engine)]
         self.ends = step_ids(getattr(engine, "tokenizer", None))
@@ -172,11 +172,38 @@ class DrawnPart:
             sampling = sampling_for(self.engine, len(prompt), effort, self.temperature, self.max_tokens)
             seed = random_for("labelled", self.problems.name, self.seed, key).getrandbits(62)
             requests.append(Request(prompt, sampling.with_seed(seed), key, problem.id))
-        task = self.problems.task
-        return [
-            labelled(task, problem, completion, self.ends, self.engine, effort, self.kind)
-            for (problem, effort, _), completion in zip(asked, self.engine.generate(requests), strict=True)
-        ]
+        done = self.engine.generate(requests)
+        return [self._labelled(problem, effort, c) for (problem, effort, _), c in zip(asked, done, strict=True)]
+
+    def _labelled(self, problem: Problem, effort: Effort | None, completion: Completion) -> LabelledSample:
+        """A fresh completion, graded by its task, its steps labelled by what the task knows exactly (`labels.exact`)."""
+        task, ids = self.problems.task, completion.token_ids
+        grade = task.grader.grade(problem, completion)
+        correct = None if grade.score is None else bool(grade.correct)
+        finished = completion.finish == "stop"
+        starts = cut(ids, self.ends)
+        labels: tuple[float | None, ...] = ()
+        if self.labels and self.ends and hasattr(task, "steps"):
+            decode = self.engine.tokenizer.decode  # type: ignore[attr-defined]
+            texts = [decode(ids[a:b]) for a, b in zip(starts, (*starts[1:], len(ids)), strict=True)]
+            labels = tuple(exact.labels(task.steps, problem, texts, correct if finished else None, self.labels))
+        return LabelledSample(
+            problem=problem.id,
+            messages=problem.messages,
+            task=problem.task,
+            effort=effort,
+            prompt_ids=completion.prompt_ids,
+            token_ids=ids,
+            logprobs=completion.logprobs,
+            starts=starts,
+            labels=labels,
+            kind=self.labels or "value",
+            correct=correct,
+            finished=finished,
+            source="exact" if labels else "",
+            model=self.engine.name,
+            split=problem.split,
+        )
 
 
 class LabelledSource:

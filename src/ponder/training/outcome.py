@@ -33,4 +33,4 @@ class OutcomeConfig(VerifierTrain):
 def run(config: OutcomeConfig) -> dict[str, Any]:
     """Train an outcome model and return the summary."""
     ask = Ask(steps=False, features=config.inputs == "logprobs", language=config.lm_coef > 0)
-    return train(config, Plan("outcome", ask, "value", config.last_share, config.lm_coef))
+    return train(config, Plan("outcome", ask, None, config.last_share, config.lm_coef))

@@ -82,14 +82,14 @@ class Plan:
 
     kind: Literal["outcome", "process"]
     ask: Ask
-    labels: LabelKind
+    labels: LabelKind | None
     last_share: float
     lm_coef: float
 
     @property
     def about(self) -> dict[str, Any]:
         """What the folder says of itself."""
-        return {"verifier": {"kind": self.kind, "semantics": "outcome" if self.kind == "outcome" else self.labels}}
+        return {"verifier": {"kind": self.kind, "semantics": self.labels or "outcome"}}
 
     def weigh(self, examples: Sequence[Example]) -> list[Example]:
         """Weights of one step's examples."""
@@ -145,7 +145,7 @@ def open_parts(config: VerifierTrain, plan: Plan) -> list[Part]:
         if ("task" in entry) == ("file" in entry):
             raise ConfigError(f"a data entry names either task or file, got {dict(entry)}")
         if "file" in entry:
-            parts.append(FilePart(entry, config.seed, plan.labels if plan.kind == "process" else None))
+            parts.append(FilePart(entry, config.seed, plan.labels))
             continue
         engine = engine or open_generator(config)
         drawing = config.samples, config.temperature, config.max_tokens

@@ -12,6 +12,7 @@ see `public`, which reads text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -42,9 +43,11 @@ class HeadedVerifier:
         dtype: torch.dtype = torch.float32,
         cache_tokens: int | None = None,
     ) -> None:
-        self.name, self.semantics, self.tokenizer = name, semantics, tokenizer
+        self.name, self.tokenizer = name, tokenizer
+        self.semantics: Semantics = semantics
         self.model = model.requires_grad_(False).to(device)
         self.trunk = Trunk(model.trunk, device=device, dtype=dtype, cache_tokens=cache_tokens)
+        self._fitting: Any = None  # the tokenizer that was compared last
 
     def score(self, traces: Sequence[Trace]) -> list[float | None]:
         """The probability at the last token of each trace."""
@@ -66,14 +69,25 @@ class HeadedVerifier:
         """Tokens run stand under `verified`, tokens found in the tree under `cached`."""
         return self.trunk.ledger
 
+    def unread(self, trace: Trace) -> int:
+        """Tokens that scoring this trace would run now."""
+        return self.trunk.unread(trace.prompt_ids + trace.token_ids)
+
+    def flops(self, tokens: int, attended: int) -> float:
+        """What running `tokens` that attend to `attended` positions takes."""
+        return self.trunk.config.flops(tokens, attended, sampled=0)
+
     def fits(self, engine: Any) -> None:
         """ConfigError when the engine's token ids mean something else to this verifier."""
         theirs: Any = getattr(engine, "tokenizer", None)
-        if theirs is not None and hasattr(theirs, "inner") and not same_vocabulary(theirs, self.tokenizer):
+        if theirs is None or theirs is self._fitting or not hasattr(theirs, "inner"):
+            return
+        if not same_vocabulary(theirs, self.tokenizer):
             raise ConfigError(
                 f"verifier '{self.name}' was trained on another vocabulary than {engine.name} writes in; "
                 "train one on this model's samples, or use a verifier that reads text"
             )
+        self._fitting = theirs
 
     def _features(self, traces: Sequence[Trace]) -> torch.Tensor | None:
         if self.model.score_features is None:
@@ -98,8 +112,6 @@ def reading(trace: Trace) -> Reading:
 
 def upto(trace: Trace, end: int) -> Trace:
     """The trace cut before its token `end`."""
-    from dataclasses import replace
-
     if end == len(trace.token_ids):
         return trace
     starts = tuple(start for start in trace.starts if start < end)

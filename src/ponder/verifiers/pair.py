@@ -38,6 +38,19 @@ class PairVerifier:
         """Both together."""
         return self.inner.ledger + self.leaf.ledger
 
+    def cost(self, trace: Trace) -> int:
+        """The most tokens scoring this trace can take: the leaf's model meets a branch only at its end, and reads all of it."""
+        part = self.leaf if trace.finished else self.inner
+        for name in ("cost", "unread"):
+            if hasattr(part, name):
+                return int(getattr(part, name)(trace))
+        return 0
+
+    def flops(self, tokens: int, attended: int) -> float:
+        """The dearer of the two."""
+        prices = [part.flops for part in (self.inner, self.leaf) if hasattr(part, "flops")]  # type: ignore[attr-defined]
+        return max((float(price(tokens, attended)) for price in prices), default=0.0)
+
     def fits(self, engine: Any) -> None:
         """ConfigError when either can not read what the engine writes."""
         for part in (self.inner, self.leaf):

@@ -83,6 +83,10 @@ class Trunk:
             return torch.zeros(0, self.config.width)
         return torch.stack([found[sequence.ids] for sequence in sequences])
 
+    def unread(self, ids: Ids) -> int:
+        """How many tokens reading `ids` would run now: all that no earlier reading shares, at least the last."""
+        return 0 if ids in self._ends else len(ids) - self._known(ids)
+
     def forget(self) -> None:
         """Drop everything read so far."""
         self.tree.clear()
