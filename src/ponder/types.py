@@ -265,7 +265,8 @@ class Trace:
     """What a verifier may see of an attempt: the question and everything written so far, never the reference.
 
     `token_ids` follow `prompt_ids`; `starts[i]` is where step i begins in `token_ids` (the first is 0; steps cover all of
-    it). A score of a trace is that of its last step given what stands before it.
+    it). A score of a trace is that of its last step given what stands before it; `last` is that step's text, the end of
+    `text`, where texts are read.
     """
 
     messages: tuple[Message, ...]
@@ -278,6 +279,7 @@ class Trace:
     answer: str | None = None
     finished: bool = False
     problem_id: str = ""
+    last: str = ""
 
 
 @runtime_checkable

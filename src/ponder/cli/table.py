@@ -45,6 +45,21 @@ COMMANDS: dict[str, Command] = {
         show="ponder.evals.cli:show",
         resumes=True,
     ),
+    "calibrate": Command(
+        help="measure what each effort level should stand for on a task, and write the model's table",
+        run="ponder.evals.calibrate:run",
+        config="ponder.evals.calibrate:CalibrateConfig",
+        words=("task",),
+        show="ponder.evals.calibrate:show",
+        resumes=True,
+    ),
+    "compare": Command(
+        help="two runs or more on the problems they share: difference, interval, p-value, power",
+        run="ponder.evals.compare:run",
+        config="ponder.evals.compare:CompareConfig",
+        words=("runs",),
+        show="ponder.evals.compare:show",
+    ),
     "report": Command(
         help="write the report of a quickstart or evaluation again from its files",
         run="ponder.evals.cli:render",
@@ -58,6 +73,14 @@ COMMANDS: dict[str, Command] = {
         config="ponder.graders.cli:GradeConfig",
         words=("file",),
         show="ponder.graders.cli:show",
+        resumes=True,
+    ),
+    "label": Command(
+        help="label the steps of solutions, or convert a public file of step labels",
+        run="ponder.cli.label:run",
+        config="ponder.cli.label:LabelConfig",
+        words=("[task]",),
+        show="ponder.cli.label:show",
         resumes=True,
     ),
     "train pretrain": Command(

@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ponder.errors import CheckpointError
+from ponder.errors import CheckpointError, ConfigError
 from ponder.registry import Registry
 from ponder.types import Verifier
 
-VERIFIERS = Registry("verifier", {}, "ponder.verifiers")
+VERIFIERS = Registry("verifier", {"confidence": "ponder.verifiers.confidence:Confidence"}, "ponder.verifiers")
+JUDGES = {"judge": "answer", "judge-step": "step"}
 
 
 def load(spec: str, **options: Any) -> Verifier:
     """The verifier `spec` names: a folder that ponder trained or a public reward model, a built-in name, or `module:attr`.
+
+    `judge:MODEL` and `judge-step:MODEL` ask an engine about answers and about steps. A `module:attr` may be a verifier, a
+    class of them, or a function to score with (`verifiers.function`).
 
     `PROCESS+OUTCOME` is a pair: the first scores states inside the tree, the second finished answers. A run's directory
     stands for the model in it.
@@ -29,7 +33,26 @@ def load(spec: str, **options: Any) -> Verifier:
         raise CheckpointError(
             f"{spec}: no such folder; give what `ponder train outcome | process` wrote, or a known name"
         )
-    return VERIFIERS.get(spec)(**options)
+    scheme, _, model = spec.partition(":")
+    if scheme in JUDGES and model:
+        from ponder.verifiers.judge import Judge
+
+        return Judge.load(model, **{"kind": JUDGES[scheme], **options})
+    return _made(VERIFIERS.get(spec), spec, options)
+
+
+def _made(found: Any, spec: str, options: dict[str, Any]) -> Verifier:
+    """What a name stands for: a verifier, a class to make one of, or a function to score with."""
+    if isinstance(found, type):
+        try:
+            return found(**options)
+        except TypeError as error:
+            raise ConfigError(f"verifier '{spec}': {error}") from None
+    if isinstance(found, Verifier):
+        return found
+    from ponder.verifiers.function import FunctionVerifier
+
+    return FunctionVerifier(found, **{"name": spec, **options})
 
 
 def _folder(folder: Path, **options: Any) -> Verifier:

@@ -71,6 +71,8 @@ class Judge:
         heat = (0.0 if votes == 1 else 1.0) if temperature is None else temperature
         self.sampling = Sampling(temperature=heat, max_tokens=max_tokens)
         self._spent = Ledger()
+        self.raw = Ledger()
+        """The same as the engine counted it."""
 
     @classmethod
     def load(cls, model: str, **options: Any) -> Judge:
@@ -129,6 +131,7 @@ class Judge:
         before = self.engine.ledger
         replies = self.engine.generate(requests) if requests else []
         spent = self.engine.ledger - before
+        self.raw += spent
         self._spent += Ledger(cached=spent.cached, verified=spent.forwarded, flops=spent.flops, seconds=spent.seconds)
         found: list[list[Completion]] = [[] for _ in prompts]
         for owner, reply in zip(owners, replies, strict=True):

@@ -13,7 +13,7 @@ import fcntl
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -115,6 +115,6 @@ def _changed(before: Any, now: Mapping[str, Any]) -> str:
         return ""
     from ponder.config import differences
 
-    found = differences(before, msgspec.json.decode(encode(now)))
+    found = differences(cast("dict[str, Any]", before), msgspec.json.decode(encode(now)))
     shown = ", ".join(f"{key} was {old!r}, now {new!r}" for key, (old, new) in list(found.items())[:3])
     return f" ({shown})" if shown else ""

@@ -1,9 +1,12 @@
 """Exact labels: the generated tasks know every intermediate value, so they say of each step what is true of it.
 
-`correctness` is whether the step is sound given what stands before it; `value` is whether the problem can still be solved
-after it, as far as its task can tell (`Step.sound`, `Step.alive`). A step without a line of its own, such as a blank one, has
-no label; one behind a fault that its task does not read past has label 0, as has an unsound step whose value is not known.
-The last step of a finished solution is labelled by its answer. No token is spent.
+    correctness   the step is sound given what stands before it (`Step.sound`)
+    value         the problem can still be solved after it (`Step.alive`); where the task can not tell, no step was unsound yet
+
+In countdown a line that misses has value 0 at its last move and the next line starts afresh: values are about the attempt
+under way, not about what a stream of attempts may still find. A step without a line of its own, such as a blank one, has no
+label; one behind a fault that its task does not read past has label 0. The last step of a finished solution is labelled by
+its answer; of one that was cut off it has none. No token is spent.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ def labels(
         if not text.removeprefix("<think>").strip("\n " + SEPARATORS) or "</think>" in text:
             found.append(None)
         elif len(lines) > len(before) or lines[-1:] != before[-1:]:
-            found.append(label(lines[-1], kind))
+            found.append(label(lines, kind))
         else:
             found.append(0.0)
         before = lines
@@ -43,10 +46,9 @@ def labels(
     return found
 
 
-def label(step: Step, kind: Kind) -> float | None:
-    """The label of one step."""
+def label(lines: Sequence[Step], kind: Kind) -> float:
+    """The label of the last of `lines`."""
+    last = lines[-1]
     if kind == "correctness":
-        return float(step.sound)
-    if step.alive is not None:
-        return float(step.alive)
-    return None if step.sound else 0.0
+        return float(last.sound)
+    return float(all(line.sound for line in lines) if last.alive is None else last.alive)

@@ -149,7 +149,8 @@ class Work:
                 continue
             tree = next(trees)
             self._add("searches", len(tree.found))
-            made += [(s, [1.0] * len(s.starts)) for s in mine[p.id] if s.rollout.correct is True and not self.soft]
+            right = [s for s in mine[p.id] if s.rollout.correct is True and not self.soft]
+            made.extend((s, [1.0 for _ in s.starts]) for s in right)
             for found in tree.found:
                 whole = Solved(p, prompts[p.id], found.rollout, found.starts)
                 made.append((whole, bisect.labels(found, tree, self.soft)))

@@ -1,0 +1,288 @@
+"""`ponder label TASK` and `ponder label --convert FILE`: labels for the steps of solutions, in the rows that training reads.
+
+A batch of problems is drawn, cut into steps, labelled and written together; the same line again does only the problems that
+are missing, also after kill -9, and more `--problems` extend the file. Docs: docs/labels.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from msgspec import Meta
+
+from ponder.config import Config, to_dict
+from ponder.errors import ConfigError
+from ponder.progress import Bar, Progress
+from ponder.types import Ledger, Problem, Sampling
+
+if TYPE_CHECKING:
+    from ponder.types import Engine
+    from ponder.verifiers.judge import Judge
+    from ponder.verifiers.labels.book import Book
+    from ponder.verifiers.labels.work import Work
+
+Count = Annotated[int, Meta(ge=1)]
+GROWS = ("problems", "tokens", "batch", "out", "fresh", "device", "rows")
+CONVERT_BATCH = 256
+
+
+class LabelConfig(Config):
+    """`ponder label TASK`: draw `samples` solutions of `problems` problems with `model` and label their steps.
+
+    With `convert` no model is asked: the rows of a public file are written as labelled samples of text.
+    """
+
+    task: str = ""
+    """Name of a task, benchmark or file reader."""
+    model: Annotated[str, Meta(min_length=1)] = "mini"
+    """Who writes the solutions: mini, a model folder, scripted:FILE."""
+    how: Literal["exact", "rollout", "bisect", "judge", "consensus"] = "exact"
+    """exact (the task knows), rollout (Math-Shepherd), bisect (OmegaPRM), judge (reflective rules), consensus (the two)."""
+    problems: Count = 100
+    """Problems to label, the first of the seed's order."""
+    samples: Annotated[int, Meta(ge=1, le=4096)] = 8
+    """Solutions drawn per problem; for bisect, the rollouts of its root."""
+    rollouts: Annotated[int, Meta(ge=1, le=4096)] = 8
+    """Completions of every prefix that is estimated."""
+    searches: Count = 8
+    """Most bisections per problem."""
+    soft: bool = False
+    """Label by the share of right rollouts instead of by whether any was right."""
+    kind: Literal["correctness", "value"] | None = None
+    """Of exact labels: is the step right, or can the answer still be right after it; correctness unless told."""
+    judge: str = ""
+    """Engine that judges; the model itself unless told."""
+    votes: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Replies of the judge per step."""
+    split: Literal["train", "dev", "test"] = "train"
+    """Which problems; labels to train on come from train."""
+    effort: Literal["low", "medium", "high"] | None = None
+    """How long to think; medium where the model knows efforts."""
+    temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    """Of solutions and rollouts."""
+    max_tokens: Count | None = None
+    """Most tokens per solution; the model's own limits unless told."""
+    judge_tokens: Count = 1024
+    """Most tokens per reply of the judge."""
+    tokens: Count | None = None
+    """Stop after the batch in which so many tokens were forwarded; what is labelled is kept."""
+    batch: Count = 16
+    """Problems labelled and written together."""
+    convert: str = ""
+    """A public file of step labels to convert instead."""
+    format: Literal["prm800k", "math-shepherd", "processbench"] = "prm800k"
+    """What the file to convert is."""
+    neutral: Literal["right", "wrong", "none"] = "right"
+    """What PRM800K's rating 0 counts as."""
+    seed: Annotated[int, Meta(ge=0)] = 0
+    """Decides problems, solutions and rollouts."""
+    out: str = "labels.jsonl"
+    """The file of labelled samples."""
+    fresh: bool = False
+    """Begin the file anew instead of going on with it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes CUDA where there is one."""
+    rows: Count | None = None
+    """Completions in flight; as many as memory allows unless told."""
+
+
+def run(config: LabelConfig) -> dict[str, Any]:
+    """Label or convert; returns the summary of everything the file holds."""
+    if bool(config.task) == bool(config.convert):
+        raise ConfigError("ponder label needs a task, or --convert FILE with --format, and not both")
+    return _convert(config) if config.convert else _label(config)
+
+
+def _settings(config: LabelConfig, **more: Any) -> dict[str, Any]:
+    return {key: value for key, value in to_dict(config).items() if key not in GROWS} | more
+
+
+# ---- labelling
+
+
+def _label(config: LabelConfig) -> dict[str, Any]:
+    from ponder import tasks
+    from ponder.evals import measure
+    from ponder.verifiers.labels.book import Book
+
+    task: Any = tasks.get(config.task)
+    problems: list[Problem] = task.problems(config.split, config.problems, config.seed)
+    engine = measure.open_engine(config.model, config.device, config.rows)
+    judge = _judge(config, engine)
+    work = _work(config, task, engine, judge)
+    identity = measure.weights_identity(engine.name, engine.path)
+    began = time.monotonic()
+    with Book(config.out, _settings(config, weights=identity), config.fresh) as book:
+        missing = [problem for problem in problems if problem.id not in book.done]
+        done_before = len(problems) - len(missing)
+        with Progress(
+            f"labelling {len(missing)} of {len(problems)} {config.task} problems, {work.source()}"
+        ) as progress:
+            ended = _batches(config, work, judge, missing, book, progress.bar("problems", len(missing)))
+        return {
+            **_summary(config, book),
+            "how": work.source(),
+            "task": config.task,
+            "kind": work.own_kind(),
+            "asked": len(problems),
+            "resumed": done_before,
+            "ended": ended,
+            "seconds": time.monotonic() - began,
+        }
+
+
+def _work(config: LabelConfig, task: Any, engine: Engine, judge: Judge | None) -> Work:
+    from ponder.search.solve import default_effort, sampling_for
+    from ponder.verifiers.labels.work import Work
+
+    effort = config.effort or default_effort(engine)
+
+    @lru_cache(maxsize=4096)
+    def sampling(used: int) -> Sampling:
+        return sampling_for(engine, used, effort, config.temperature, config.max_tokens)
+
+    return Work(
+        engine=engine,
+        task=task,
+        how=config.how,
+        sampling=sampling,
+        samples=config.samples,
+        rollouts=config.rollouts,
+        searches=config.searches,
+        soft=config.soft,
+        kind=config.kind,
+        judge=judge,
+        effort=effort,
+        seed=config.seed,
+    )
+
+
+def _judge(config: LabelConfig, engine: Engine) -> Judge | None:
+    if config.how not in ("judge", "consensus"):
+        return None
+    from ponder import engines
+    from ponder.verifiers.judge import Judge
+
+    model = engines.load(config.judge) if config.judge else engine
+    return Judge(model, "step", config.votes, max_tokens=config.judge_tokens, seed=config.seed)
+
+
+def _batches(
+    config: LabelConfig, work: Work, judge: Judge | None, missing: Sequence[Problem], book: Book, bar: Bar
+) -> str:
+    """Label what is missing, batch by batch; "tokens" when the limit ended it, else "done"."""
+    spent, began = 0, time.monotonic()
+    for start in range(0, len(missing), config.batch):
+        part = missing[start : start + config.batch]
+        before = _ledger(work, judge)
+        work.counts.clear()
+        rows = work.label(part)
+        cost = _ledger(work, judge) - before
+        spent += cost.forwarded
+        fields = ("cached", "prefilled", "decoded", "verified", "flops")
+        book.add([p.id for p in part], rows, work.counts | {name: getattr(cost, name) for name in fields})
+        finished, seconds = start + len(part), time.monotonic() - began
+        left = seconds / finished * (len(missing) - finished)
+        bar.advance(
+            len(part), positive=f"{_share(book, 'positive', 'labelled'):.1%}", tokens=f"{spent:,}", left=f"{left:.0f}s"
+        )
+        if config.tokens is not None and spent >= config.tokens and finished < len(missing):
+            return "tokens"
+    return "done"
+
+
+def _ledger(work: Work, judge: Judge | None) -> Ledger:
+    """Everything spent so far; a judge's tokens stand under `verified`."""
+    if judge is None:
+        return work.engine.ledger
+    own = judge.raw if judge.engine is work.engine else Ledger()  # its engine counted these as read and written
+    return work.engine.ledger - own + judge.ledger
+
+
+def _share(book: Book, part: str, whole: str) -> float:
+    return book.counts.get(part, 0) / max(1, book.counts.get(whole, 0))
+
+
+# ---- converting
+
+
+def _convert(config: LabelConfig) -> dict[str, Any]:
+    from ponder.verifiers.labels.book import Book
+    from ponder.verifiers.labels.convert import Reading, convert
+    from ponder.verifiers.labels.work import tally
+    from ponder.verifiers.samples import LabelledSample
+
+    source = Path(config.convert).expanduser()
+    if source.resolve() == Path(config.out).resolve():
+        raise ConfigError(f"out: {config.out} is the file that is read; choose another --out")
+    reading = Reading(neutral={"right": 1.0, "wrong": 0.0, "none": None}[config.neutral])
+    keys: list[str] = []
+    waiting: list[LabelledSample] = []
+    began = time.monotonic()
+    with Book(config.out, _settings(config), config.fresh) as book, Progress(f"converting {source}") as progress:
+        bar, resumed = progress.bar("rows"), len(book.done)
+
+        def flush() -> None:
+            if keys:
+                book.add(keys, waiting, tally(waiting) | {"rows": len(keys)})
+                bar.advance(len(keys), samples=f"{book.counts['samples']:,.0f}")
+                keys.clear()
+                waiting.clear()
+
+        try:
+            for number, samples in convert(source, config.format, reading):
+                if str(number) not in book.done:
+                    keys.append(str(number))
+                    waiting += samples
+                if len(keys) >= CONVERT_BATCH:
+                    flush()
+        finally:
+            flush()
+        met = {"repeats": reading.repeats, "empty": reading.empty}
+        seconds = time.monotonic() - began
+        return {**_summary(config, book), **met, "format": config.format, "resumed": resumed, "seconds": seconds}
+
+
+# ---- what it came to
+
+
+def _summary(config: LabelConfig, book: Book) -> dict[str, Any]:
+    names = ("problems", "rows", "samples", "correct", "steps", "labelled", "repeats", "empty", "searches")
+    spent = ("cached", "prefilled", "decoded", "verified")
+    found: dict[str, Any] = {name: int(book.counts[name]) for name in names if name in book.counts}
+    if "compared" in book.counts:
+        found["agreement"] = _share(book, "agreed", "compared")
+    return {
+        "ok": bool(book.counts.get("samples")),
+        "out": config.out,
+        **found,
+        "positive_share": _share(book, "positive", "labelled") if book.counts.get("labelled") else None,
+        "tokens": {name: int(book.counts.get(name, 0)) for name in spent},
+        "flops": book.counts.get("flops", 0.0),
+    }
+
+
+def show(result: dict[str, Any]) -> str:
+    """The summary for people."""
+    share = result["positive_share"]
+    lines = [
+        f"{result.get('samples', 0):,} samples, {result.get('correct', 0):,} of them right; "
+        f"{result.get('labelled', 0):,} of {result.get('steps', 0):,} steps labelled"
+        + ("" if share is None else f", {share:.1%} positive")
+    ]
+    if "agreement" in result:
+        lines.append(f"rollouts and judge agree on {result['agreement']:.1%} of the steps both labelled")
+    passed = [
+        f"{result[name]:,} {text}" for name, text in (("repeats", "repeats"), ("empty", "empty")) if result.get(name)
+    ]
+    if passed:
+        lines.append("passed over: " + ", ".join(passed))
+    if any(result["tokens"].values()):
+        lines.append("spent " + ", ".join(f"{value:,} {name}" for name, value in result["tokens"].items()))
+    if result.get("ended") == "tokens":
+        lines.append("stopped at --tokens; the same line with more of them goes on")
+    return "\n".join([*lines, f"written to {result['out']}"])
