@@ -68,7 +68,7 @@ def test_one_engine_call_per_round_for_all_problems() -> None:
 @pytest.mark.parametrize(("n", "width", "first", "then"), [(5, 2, 5, 4), (1, 4, 1, 1), (3, 4, 3, 3)])
 def test_numbers_that_do_not_divide(n: int, width: int, first: int, then: int) -> None:
     """n // width survivors, at least one, each with `width` children, at most n."""
-    steps = {"": "abcde", **{c: "fghij" for c in "abcde"}, **{a + b: "1" for a in "abcde" for b in "fghij"}}
+    steps = {"": "abcde", **dict.fromkeys("abcde", "fghij"), **{a + b: "1" for a in "abcde" for b in "fghij"}}
     solution = explore("beam", steps, {}, n=n, width=width, max_steps=2)
     depths = [node.depth for node in solution.tree]
     assert (depths.count(1), depths.count(2)) == (first, then)

@@ -14,7 +14,7 @@ def test_subtrees_do_not_compete_and_give_one_answer_each() -> None:
     assert ends(solution) == ["a2", "cf9"]
     assert dict(solution.votes) == pytest.approx({"9": 0.7, "2": 0.4})
     assert solution.answer == "9"
-    assert dict(solution.notes) == {"steps": 5, "subtrees": 2}
+    assert dict(solution.notes) == {"steps": 5, "ended": 2}
 
 
 def test_answers_of_subtrees_add_up_by_score() -> None:
@@ -33,5 +33,5 @@ def test_the_same_branch_in_two_subtrees_counts_twice() -> None:
 
 def test_fewer_branches_than_the_width() -> None:
     solution = explore("dvts", STEPS, {}, n=3, width=4)
-    assert solution.notes["subtrees"] == 1
+    assert solution.notes["ended"] == 1
     assert words(solution.tree)[:3] == ["a", "b", "c"]

@@ -13,7 +13,7 @@ def test_the_best_step_again_and_again() -> None:
     assert words(solution.tree) == ["a", "b", "1", "be", "b2", "be", "be3", "be4", "be3"]
     assert ends(solution) == ["be4"]  # 1 and b2 ended too, but off the path
     assert solution.answer == "4"
-    assert dict(solution.notes) == {"steps": 3}
+    assert dict(solution.notes) == {"steps": 3, "ended": 1}
 
 
 def test_an_end_that_scores_best_ends_the_search() -> None:
@@ -48,5 +48,5 @@ def test_after_the_last_step_it_is_drawn_to_its_end() -> None:
 
 @pytest.mark.parametrize("options", [{"n": 0}, {"n": 2, "max_steps": 0}])
 def test_impossible_settings(options: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="at least 1|1 or more"):
+    with pytest.raises(ConfigError, match=r"at least 1|1 or more"):
         explore("step_search", STEPS, {}, **options)

@@ -40,6 +40,4 @@ class DVTS:
 
     def explore(self, root: Node, view: View) -> Explore:
         width = min(self.width, self.n)
-        subtrees = self.n // width
-        notes = yield from together(follow(root, view, width, self.max_steps, self.until) for _ in range(subtrees))
-        return {**(notes or {}), "subtrees": subtrees}
+        return together(follow(root, view, width, self.max_steps, self.until) for _ in range(self.n // width))

@@ -63,7 +63,7 @@ class Repeat:
         return self.strategy.needs_verifier
 
     def explore(self, root: Node, view: View) -> Explore:
-        return (yield from together(self.strategy.explore(root, view) for _ in range(self.times)))
+        return together(self.strategy.explore(root, view) for _ in range(self.times))
 
     def weigh(self, ends: Sequence[End]) -> list[float | None]:
         """What the inner strategy makes of the branches of all runs; nothing when it does not weigh."""

@@ -35,19 +35,23 @@ class StepSearch:
         at_least("step_search", n=self.n, max_steps=self.max_steps)
 
     def explore(self, root: Node, view: View) -> Explore:
-        return (yield from follow(root, view, self.n, self.max_steps, self.until))
+        return follow(root, view, self.n, self.max_steps, self.until)
 
 
 def follow(root: Node, view: View, n: int, max_steps: int, until: Until) -> Explore:
     """The best of `n` children, again and again, to one answer; whatever else ended on the way is withdrawn."""
     rounds, node = Rounds(view, max_steps), root
     ended: list[Node] = []
-    while not node.done and rounds.another():
-        kids = yield from grow([node], n, until)
-        ended += [kid for kid in kids if kid.done]
-        if not kids:
-            break
-        node = best_first(view, kids)[0]
-    for end in [node] if node.done else (yield from finish([node])):
-        yield from settle(view, end, ended)
-    return {"steps": rounds.taken}
+    try:
+        while not node.done and rounds.another():
+            kids = yield from grow([node], n, until)
+            ended += [kid for kid in kids if kid.done]
+            if not kids:
+                break
+            node = best_first(view, kids)[0]
+        for end in [node] if node.done else (yield from finish([node])):
+            node = end
+            yield from settle(view, end, ended)
+    except GeneratorExit:
+        pass  # the budget ended; what was counted so far still counts
+    return {"steps": rounds.taken, "ended": int(node.done)}
