@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 INK, GRID, MUTED = "#010101", "#020202", "#030303"
-COLOURS = ("#0a0a01", "#0a0a02", "#0a0a03", "#0a0a04")
+COLOURS = tuple(f"#0a0a0{i}" for i in range(1, 9))
 VARIABLES = {INK: "--ink", GRID: "--grid", MUTED: "--muted"} | {c: f"--c{i + 1}" for i, c in enumerate(COLOURS)}
 SIZE = (4.6, 2.9)
 MARGINS = (0.165, 0.16, 0.815, 0.82)  # left, bottom, width, height; fixed, for automatic layout doubles the time
@@ -46,7 +46,7 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line: points, an optional band or error bars (`low`, `high`), an optional label at each point."""
+    """One line: points, an optional band (`wash` its strength) or error bars (`low`, `high`), an optional label at each point."""
 
     label: str
     x: Sequence[float]
@@ -57,7 +57,17 @@ class Series:
     colour: int = 0
     bars: bool = False
     dashed: bool = False
+    wash: float = 0.18
     dots: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing with its title and how to read it."""
+
+    title: str
+    svg: str
+    caption: str
 
 
 def line_figure(
@@ -68,10 +78,12 @@ def line_figure(
     name: str,
     percent: bool = False,
     doubling: bool = False,
+    logarithmic: bool = False,
+    legend: bool = True,
 ) -> str:
-    """An SVG of `series`; `percent` shows shares as per cent, `doubling` spaces powers of two evenly.
+    """An SVG of `series`; `percent` shows shares as per cent, `doubling` spaces powers of two evenly, `logarithmic` all x.
 
-    `name` prefixes the SVG's ids and must be unique on the page.
+    `legend` False leaves it to the page. `name` prefixes the SVG's ids and must be unique on the page.
     """
     with _axes() as (figure, axes):
         for one in series:
@@ -80,13 +92,17 @@ def line_figure(
         axes.set_ylabel(y_label)
         if doubling:
             _double(axes, sorted({x for one in series for x in one.x}))
+        if logarithmic:
+            _logarithmic(axes, [x for one in series for x in one.x])
         if percent:
             axes.yaxis.set_major_formatter(_percent)
         axes.margins(x=0.15 if any(one.names for one in series) else 0.04, y=0.12)
         if percent:
             low, high = axes.get_ylim()
             axes.set_ylim(max(low, -0.02), min(high, 1.02))
-        if sum(bool(one.label) for one in series) > 1 or any(one.names for one in series):
+        if not legend:
+            pass
+        elif sum(bool(one.label) for one in series) > 1 or any(one.names for one in series):
             axes.legend(loc="best")
         return _svg(figure, name)
 
@@ -114,7 +130,7 @@ def bar_figure(
 
 
 def _draw(axes: Any, one: Series) -> None:
-    colour = COLOURS[one.colour]
+    colour = COLOURS[one.colour % len(COLOURS)]
     keep = [i for i, y in enumerate(one.y) if math.isfinite(y)]
     x, y = [one.x[i] for i in keep], [one.y[i] for i in keep]
     low, high = ([side[i] for i in keep] if len(side) else [] for side in (one.low, one.high))
@@ -122,7 +138,7 @@ def _draw(axes: Any, one: Series) -> None:
         ends = [[b - a for a, b in zip(low, y, strict=True)], [b - a for a, b in zip(y, high, strict=True)]]
         axes.errorbar(x, y, yerr=ends, fmt="none", ecolor=colour, elinewidth=1.4, capsize=3)
     elif low:
-        axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(x, low, high, color=colour, alpha=one.wash, linewidth=0)
     marker = "o" if one.bars or one.dots or len(x) < 3 else None
     style = "none" if one.dots and one.bars else "--" if one.dashed else "-"
     axes.plot(x, y, color=colour, label=one.label or None, marker=marker, markersize=4.5, linestyle=style)
@@ -140,6 +156,28 @@ def _double(axes: Any, values: Sequence[float]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()
+
+
+def _logarithmic(axes: Any, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5 times the powers of ten that lie within the values."""
+    low, high = min(values), max(values)
+    axes.set_xscale("log")
+    steps = [
+        m * 10.0**e for e in range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1) for m in (1, 2, 5)
+    ]
+    ticks = [step for step in steps if low / 1.3 <= step <= high * 1.3]
+    while len(ticks) > 7:
+        ticks = ticks[::3] if len(ticks) > 12 else ticks[::2]
+    axes.set_xticks(ticks, [short_number(tick) for tick in ticks])
+    axes.minorticks_off()
+
+
+def short_number(value: float) -> str:
+    """1500 as `1.5k`, 2,000,000 as `2M`, from 10^9 on as `2e9`."""
+    if value >= 1e9:
+        return f"{value:.0e}".replace("e+", "e").replace("e0", "e")
+    size, unit = (1e6, "M") if value >= 1e6 else (1e3, "k") if value >= 1e3 else (1.0, "")
+    return f"{value / size:.3g}{unit}"
 
 
 @contextlib.contextmanager

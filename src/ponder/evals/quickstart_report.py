@@ -15,12 +15,12 @@ from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.measure import Measure, Part
 from ponder.evals.report import percent
 from ponder.evals.report_data import ModelRows
+from ponder.evals.settings import FINISHED
 from ponder.files import read_rows
 from ponder.runs import METRICS, read_record
 
 NAMES = {"sft": "sft", "grpo": "rl"}
 LABELS = {"sft": "after SFT", "rl": "after GRPO"}
-FINISHED = "finished.json"
 
 
 def is_finished(path: Path) -> bool:

@@ -1,12 +1,12 @@
 """The report as one self-contained HTML page: figures as inline SVG, style inline, no script, nothing fetched.
 
 A pure function of the dictionary that `report.json` holds. Everything that a model or a file wrote is escaped. Works
-from phone to print, in light and dark. Not covered: paging (traces are few by choice, the rest is in attempts.jsonl).
+from phone to print, in light and dark. Not covered: paging (what is shown of attempts and trees is capped and says so; the
+rest is in attempts.jsonl and trees.jsonl).
 """
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +14,11 @@ from typing import Any
 
 import msgspec
 
-from ponder.evals import report_figures
+from ponder.evals import report_figures, search_html
+from ponder.evals.page import cell, figure_grid, percent, prose, text, thinking
 from ponder.files import encode, write_atomic
+
+__all__ = ["REPORT", "percent", "render", "write"]
 
 REPORT = "report.json"
 MARKS = {"became right": "good", "stayed right": "plain", "stayed wrong": "plain", "became wrong": "", "right": "good"}
@@ -32,8 +35,10 @@ def render(report: Mapping[str, Any]) -> str:
     sections = [
         _top(report),
         *[_part(part, i, report["parts"][:i]) for i, part in enumerate(report["parts"])],
+        search_html.section(report.get("searches")),
         _training(report),
         *[_traces(part) for part in report["parts"]],
+        search_html.drill_down(report.get("searches")),
         _planted(report),
         _details(report),
     ]
@@ -41,31 +46,15 @@ def render(report: Mapping[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(report['title'])}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{text(report['title'])}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(section for section in sections if section)
         + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def _text(value: Any) -> str:
-    """Escaped for HTML, without the control characters a page must not hold."""
-    plain = "".join(c if c >= " " or c in "\n\t" else "\ufffd" for c in str(value))
-    return html.escape(plain, quote=True)
-
-
-def _prose(value: Any) -> str:
-    """Our own sentences, escaped, with numbers kept on the line of their unit."""
-    return _text(value).replace(" %", "\u00a0%").replace(" tokens", "\u00a0tokens")
-
-
-def percent(value: float) -> str:
-    """`61.2 %`."""
-    return f"{100 * value:.1f} %"
-
-
 def _top(report: Mapping[str, Any]) -> str:
-    return f'<p class="eyebrow">{_text(report["eyebrow"])}</p>\n<h1>{_prose(report["title"])}</h1>\n' + "\n".join(
-        f"<p>{_prose(line)}</p>" for line in report["lead"]
+    return f'<p class="eyebrow">{text(report["eyebrow"])}</p>\n<h1>{prose(report["title"])}</h1>\n' + "\n".join(
+        f"<p>{prose(line)}</p>" for line in report["lead"]
     )
 
 
@@ -84,9 +73,9 @@ def _part(part: Mapping[str, Any], number: int, before: Sequence[Mapping[str, An
     tags = part["task"] not in [earlier["task"] for earlier in before]
     tried = f"{part['problems']} held-out problems, {part['attempts']} attempts at each."
     return (
-        f'<h2>{_text(title)}</h2>\n<p class="note">{_text(tried)}</p>\n{_table(part)}\n'
+        f'<h2>{text(title)}</h2>\n<p class="note">{text(tried)}</p>\n{_table(part)}\n'
         + ("" if before else f'<p class="note">{NOTE}</p>\n')
-        + _figures(report_figures.measured(part, f"p{number}", tags))
+        + figure_grid(report_figures.measured(part, f"p{number}", tags))
     )
 
 
@@ -97,7 +86,7 @@ def _table(part: Mapping[str, Any]) -> str:
     columns += ["greedy"] if any(model["greedy"] for model in models) else []
     labelled = any(found.get("sound_steps") for model in models for found in model["efforts"].values())
     columns += ["sound steps"] if labelled else []
-    head = "".join(f"<th>{_text(column)}</th>" for column in ["", *columns, "tokens"])
+    head = "".join(f"<th>{text(column)}</th>" for column in ["", *columns, "tokens"])
     body = "".join(_row(model, level, columns, k, i) for i, model in enumerate(models) for level in model["efforts"])
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -107,29 +96,16 @@ def _row(model: Mapping[str, Any], level: str, columns: Sequence[str], k: str, i
     values: dict[str, Any] = {"pass@1": found["pass_at"]["1"], "greedy": model["greedy"].get(level)}
     values |= {f"{name}@{k}": found[f"{name}_at"][k] for name in ("cons", "pass") if k != "1"}
     values["sound steps"] = found.get("sound_steps")
-    cells = "".join(f"<td>{_cell(values[column])}</td>" for column in columns)
-    effort = "" if level == "none" else f'<small class="level">effort {_text(level)}</small>'
-    return f'<tr><td><i class="dot m{i}"></i>{_text(model["label"])}{effort}</td>{cells}<td>{found["tokens"]:.0f}</td></tr>'
-
-
-def _cell(value: Mapping[str, float] | None) -> str:
-    if value is None:
-        return "–"
-    return f"<b>{percent(value['mean'])}</b><small>{100 * value['low']:.1f} – {100 * value['high']:.1f}</small>"
+    cells = "".join(f"<td>{cell(values[column])}</td>" for column in columns)
+    effort = "" if level == "none" else f'<small class="level">effort {text(level)}</small>'
+    return (
+        f'<tr><td><i class="dot m{i}"></i>{text(model["label"])}{effort}</td>{cells}<td>{found["tokens"]:.0f}</td></tr>'
+    )
 
 
 def _training(report: Mapping[str, Any]) -> str:
     figures = report_figures.training(report)
-    return f"<h2>Training</h2>\n{_figures(figures)}" if figures else ""
-
-
-def _figures(figures: Sequence[report_figures.Figure]) -> str:
-    shown = "\n".join(
-        f'<figure role="img" aria-label="{_text(f.title)}"><h3>{_text(f.title)}</h3>\n{f.svg}\n'
-        f"<figcaption>{_prose(f.caption)}</figcaption></figure>"
-        for f in figures
-    )
-    return f'<div class="figures">\n{shown}\n</div>' if shown else ""
+    return f"<h2>Training</h2>\n{figure_grid(figures)}" if figures else ""
 
 
 def _traces(part: Mapping[str, Any]) -> str:
@@ -138,14 +114,14 @@ def _traces(part: Mapping[str, Any]) -> str:
         return ""
     total = sum(traces["counts"].values())
     level = "" if part["effort_level"] == "none" else f", effort {part['effort_level']}"
-    counts = ", ".join(f"{_text(kind)} {count}" for kind, count in traces["counts"].items())
+    counts = ", ".join(f"{text(kind)} {count}" for kind, count in traces["counts"].items())
     legend = (
         '<div class="legend"><span class="sound">sound step</span><span class="lost">sound, but the goal is out of '
         'reach after it</span><span class="unsound">wrong step</span></div>'
     )
     labelled = any("sound" in piece for t in traces["shown"] for s in _sides(t) for piece in t[s]["pieces"])
     return (
-        f'<h2>Traces: {_text(part["task"])}{level}</h2>\n<p class="note">First attempts at the same problems, chosen '
+        f'<h2>Traces: {text(part["task"])}{level}</h2>\n<p class="note">First attempts at the same problems, chosen '
         f"by rule: the first of each kind in the task's order. Of {total} problems: {counts}.</p>\n"
         + (legend if labelled else "")
         + "\n".join(_trace(t, part) for t in traces["shown"])
@@ -160,13 +136,13 @@ def _trace(trace: Mapping[str, Any], part: Mapping[str, Any]) -> str:
     sides = _sides(trace)
     labels = [model["label"] for model in part["models"]][-len(sides) :]
     shown = "".join(
-        f"<div><h4>{_text(label)} {_badge(trace[side])}</h4>{_thinking(trace[side])}{_answer(trace[side])}</div>"
+        f"<div><h4>{text(label)} {_badge(trace[side])}</h4>{thinking(trace[side]['pieces'])}{_answer(trace[side])}</div>"
         for side, label in zip(sides, labels, strict=True)
     )
     kind = trace["change"]
     return (
-        f'<article class="trace"><header><code class="ask">{_text(trace["problem"]["text"])}</code>'
-        f'<span class="badge {MARKS.get(kind, "")}">{_text(kind)}</span></header>'
+        f'<article class="trace"><header><code class="ask">{text(trace["problem"]["text"])}</code>'
+        f'<span class="badge {MARKS.get(kind, "")}">{text(kind)}</span></header>'
         f'<div class="sides">{shown}</div></article>'
     )
 
@@ -174,37 +150,22 @@ def _trace(trace: Mapping[str, Any], part: Mapping[str, Any]) -> str:
 def _badge(side: Mapping[str, Any]) -> str:
     mark = "correct" if side["outcome"] == "correct" else ""
     return (
-        f'<span class="badge {mark}">{_text(side["outcome"])}</span> <span class="count">{side["tokens"]} tokens</span>'
+        f'<span class="badge {mark}">{text(side["outcome"])}</span> <span class="count">{side["tokens"]} tokens</span>'
     )
-
-
-def _thinking(side: Mapping[str, Any]) -> str:
-    pieces = "".join(_piece(piece) for piece in side["pieces"])
-    return f'<pre class="thinking">{pieces or "<i>no thinking</i>"}</pre>'
-
-
-def _piece(piece: Mapping[str, Any]) -> str:
-    text = _text(piece["text"])
-    if "sound" not in piece:
-        return text
-    if not piece["sound"]:
-        reason = f'<span class="because">✗ {_text(piece["reason"])}</span>' if piece["reason"] else ""
-        return f'<span class="unsound">{text}</span>{reason}'
-    return f'<span class="{"lost" if piece["alive"] is False else "sound"}">{text}</span>'
 
 
 def _answer(side: Mapping[str, Any]) -> str:
     if side["answer"] is None:
         why = "cut off at the token limit" if side["finish"] == "length" else "none"
         return f'<p class="answer">answer: <i>{why}</i></p>'
-    reason = f' <span class="count">({_text(side["reason"])})</span>' if side["reason"] else ""
-    return f'<p class="answer">answer: <code><b>{_text(side["answer"])}</b></code>{reason}</p>'
+    reason = f' <span class="count">({text(side["reason"])})</span>' if side["reason"] else ""
+    return f'<p class="answer">answer: <code><b>{text(side["answer"])}</b></code>{reason}</p>'
 
 
 def _planted(report: Mapping[str, Any]) -> str:
     if not report.get("planted"):
         return ""
-    items = "".join(f"<li>{_text(line)}</li>" for line in report["planted"])
+    items = "".join(f"<li>{text(line)}</li>" for line in report["planted"])
     return (
         "<h2>What was planted</h2>\n<p>This is a miniature, and these weaknesses were put into it on purpose, so that "
         f'there is something for reinforcement learning to remove:</p>\n<div class="planted"><ul>{items}</ul></div>'
@@ -222,7 +183,7 @@ def _details(report: Mapping[str, Any]) -> str:
         for level, found in model["efforts"].items()
     }
     parts.append(("Outcomes", _pairs(outcomes)))
-    parts.append(("Configuration", f"<pre>{_text(json.dumps(report['config'], indent=2, ensure_ascii=False))}</pre>"))
+    parts.append(("Configuration", f"<pre>{text(json.dumps(report['config'], indent=2, ensure_ascii=False))}</pre>"))
     parts.append(("Versions", _pairs({**report.get("versions", {}), "commit": report.get("commit") or "none"})))
     shown = "\n".join(f"<details><summary>{name}</summary>{body}</details>" for name, body in parts if body)
     return f"<h2>How this was made</h2>\n{shown}"
@@ -232,6 +193,6 @@ def _pairs(values: Mapping[str, Any], form: str = "{}") -> str:
     if not values:
         return ""
     rows = "".join(
-        f"<tr><td>{_text(name)}</td><td>{_text(form.format(value))}</td></tr>" for name, value in values.items()
+        f"<tr><td>{text(name)}</td><td>{text(form.format(value))}</td></tr>" for name, value in values.items()
     )
     return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'

@@ -8,16 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ponder.errors import ConfigError
-from ponder.evals.figures import Series, bar_figure, line_figure, standalone
+from ponder.evals import curve_figures
+from ponder.evals.figures import Figure, Series, bar_figure, line_figure, standalone
 
 LEAST_PROBLEMS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    title: str
-    svg: str
-    caption: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +93,10 @@ def measured(part: Mapping[str, Any], name: str, tags: bool = True) -> list[Figu
 
 
 def main_figure(report: Mapping[str, Any]) -> str:
-    """The first figure of the report's last measurement as an SVG file."""
-    found = measured(report["parts"][-1], "main")
+    """The first figure of the report's last measurement, or of its searches, as an SVG file."""
+    found = measured(report["parts"][-1], "main") if report["parts"] else []
+    if not found and report.get("searches"):
+        found = curve_figures.figures(report["searches"]["curves"], "main")[:1]
     if not found:
         raise ConfigError("this report has no figure: measure more than one attempt or more than one effort")
     return standalone(found[0].svg, Path(__file__).with_name("report.css").read_text(encoding="utf-8"))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ponder.evals.attempts import Attempt, joined
 from ponder.evals.trees import End, TreeRow
 from ponder.search.job import Job
 from ponder.search.solution import Solution
-from ponder.search.tree import Node, Tree, plain
+from ponder.search.tree import Node, plain
 from ponder.types import Grade
 
 if TYPE_CHECKING:
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 
 def tree_row(
-    attempt: Attempt, solution: Solution, grades: Sequence[Grade], job: Job, search: Search, tokenizer: Any
+    attempt: Attempt,
+    solution: Solution,
+    grades: Sequence[Grade],
+    job: Job,
+    search: Search,
+    tokenizer: Any,
+    wall: float = 0.0,
 ) -> TreeRow:
     """The row of `solution`, under the key of its attempt; `grades` are those of its finished branches."""
     tree = solution.tree
@@ -48,6 +54,8 @@ def tree_row(
         ended=solution.ended,
         ledger=solution.ledger,
         drawing=0.0 if job.flops is None else drawing_flops(tree, job.flops),
+        reading=0.0 if job.flops is None else drawing_flops(tree.nodes[:1], job.flops),
+        wall=wall,
         notes=dict(solution.notes),
     )
 
@@ -83,10 +91,10 @@ def _texts(node: Node, job: Job, tokenizer: Any) -> dict[str, str]:
     return found | ({"branch": job.completion(node).text} if node.dropped else {})
 
 
-def drawing_flops(tree: Tree, flops: Callable[[int, int], float]) -> float:
-    """What the tree's own tokens cost, each forwarded once: every prompt and every span behind what stands before it."""
+def drawing_flops(nodes: Iterable[Node], flops: Callable[[int, int], float]) -> float:
+    """What the nodes' own tokens cost, each forwarded once: every prompt and every span behind what stands before it."""
     total = 0.0
-    for node in tree:
+    for node in nodes:
         fresh = node.parent is None or node.prompt_ids != node.parent.prompt_ids
         count = len(node.prompt_ids) if fresh else node.span
         before = 0 if fresh else len(node.prompt_ids) + len(node.written) - node.span

@@ -239,7 +239,7 @@ class Recorder:
         wall, self.last = began - self.last, began
         grades = [self.task.grader.grade(draw.problem, completion) for completion in solution.completions]
         attempt = self._attempt(draw, solution, grades, wall)
-        self.trees.add(tree_row(attempt, solution, grades, job, self.search, self.tokenizer))
+        self.trees.add(tree_row(attempt, solution, grades, job, self.search, self.tokenizer, wall))
         self.store.add([attempt])
         self.tokens += solution.ledger.decoded
         self.finished += 1

@@ -17,6 +17,7 @@ from ponder.types import EFFORTS, Effort
 
 Count = Annotated[int, Meta(ge=1)]
 DEFAULT_TOKENS = 256
+FINISHED = "finished.json"
 DEFAULT_ATTEMPTS = 16
 SEARCH = ("strategy", "n", "options", "select", "verifier", "budget")
 GROWS = ("attempts", "limit", "regrade", "resume", "out", "rows", *SEARCH)

@@ -80,7 +80,9 @@ class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     `semantics` their meaning, `budget` the most forwarded tokens. `nodes` are the rows of `search.tree.plain`, each with
     the `text` of its span (and of its whole `branch` where tokens were taken away). `ends` are the finished branches in
     the order they were made, `chosen` the position of the one that answers. `opened`: the prompt ends inside the thinking.
-    `drawing` are the FLOPs of `ledger.flops` that the verifier did not take.
+    `drawing` are the FLOPs of `ledger.flops` that the verifier did not take, `reading` those of the prompt alone (0 where a
+    token's price is not known). `wall` are the seconds between this solution and the one stored before it: added up over
+    rows, what the whole took, while `ledger.seconds` is what this problem waited, in company of others.
     """
 
     seed: int
@@ -99,6 +101,8 @@ class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     ended: Ended = "done"
     ledger: Ledger = Ledger()
     drawing: float = 0.0
+    reading: float = 0.0
+    wall: float = 0.0
     notes: dict[str, Any] = {}
 
     def tree(self) -> Tree:
@@ -114,6 +118,16 @@ class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, om
         parents = [node["parent"] for node in self.nodes[1:]]
         whole = len(self.ends) == len(parents) == self.options.get("n", 1)
         return whole and not any(parents) and not any("prompt" in node for node in self.nodes)
+
+    @property
+    def given(self) -> End | None:
+        """The branch that answers: the chosen one, or the first when none has an answer; None when none was finished."""
+        return self.ends[self.chosen or 0] if self.ends else None
+
+    @property
+    def right(self) -> bool:
+        """Is the answer given right?"""
+        return self.given is not None and self.given.correct
 
     @property
     def correct(self) -> list[bool]:
