@@ -47,7 +47,7 @@ def build(
             "problems": len(swept.curve.accuracy),
             "fresh": len(fresh[0].right),
             "verdict": verdict,
-            "routing": routing and routing_verdict(routing),
+            "routing": None if routing is None else routing_verdict(routing),
         },
         "points": _points(swept, found),
         "levels": shown,
@@ -79,6 +79,7 @@ def _level(level: Fresh, kept: bool) -> dict[str, Any]:
         "options": dict(level.point.options),
         "accuracy": found.mean,
         "interval": found.pair,
+        "attempts": level.attempts,
         **level.cost,
         "latency": level.latency,
         "kept": kept,
@@ -132,6 +133,8 @@ def _routed(name: str, one: Routed, swept: Swept) -> dict[str, Any]:
 
 def routing_verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     """Whether routing pays, in a sentence."""
+    if not rows:
+        return "No level costs enough to pay for a probe of difficulty first."
     better = [row["level"] for row in rows if row["gain"][1] > 0]
     worse = [row["level"] for row in rows if row["gain"][2] < 0]
     parts = [f"beats no routing at equal tokens at the cost of {', '.join(better)}"] if better else []
@@ -236,8 +239,9 @@ def _refused(refused: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _routing_section(rows: Sequence[Mapping[str, Any]] | None) -> str:
-    if not rows:
+    if rows is None:
         return ""
+    head = ["at the cost of", "routed", "tokens", "fixed, same tokens", "gain", "samples agreeing: goes to"]
     shown = [
         [
             text(row["level"]),
@@ -249,9 +253,8 @@ def _routing_section(rows: Sequence[Mapping[str, Any]] | None) -> str:
         ]
         for row in rows
     ]
-    return f"<h2>Routing by difficulty</h2>\n<p>{prose(routing_verdict(rows))} The probe is charged.</p>\n" + table(
-        ["at the cost of", "routed", "tokens", "fixed, same tokens", "gain", "samples agreeing: goes to"], shown
-    )
+    told = f"<h2>Routing by difficulty</h2>\n<p>{prose(routing_verdict(rows))} The probe is charged.</p>\n"
+    return told + (table(head, shown) if rows else "")
 
 
 def _points_section(points: Sequence[Mapping[str, Any]]) -> str:

@@ -3,8 +3,8 @@
     accuracy_PM[p, m], tokens_PM[p, m]     expected correctness and cost of operating point m at problem p
 
 Frontier: points that no cheaper one equals in accuracy. Levels: L of its points from the cheapest to the cheapest that is
-within one standard error of the best (Breiman et al. 1984), those between chosen so that the smallest paired t statistic
-between neighbours is as large as can be: levels as far apart as the data can tell.
+within one standard error of the best (Breiman et al. 1984), those between chosen so that the smallest gain in accuracy
+between neighbours is as large as can be.
 
 Choosing the best of many noisy points and reporting its accuracy on the same problems reports the luck too. So the choice is
 made on k - 1 folds and read on the fold left out, every problem once; the number of levels is the largest for which
@@ -89,14 +89,14 @@ def choose(curve: Curve, count: int) -> tuple[int, ...] | None:
         return None
     if count == 1:
         return (points[-1],)
-    apart = {(i, j): separation(curve, points[i], points[j]) for j in range(len(points)) for i in range(j)}
-    # best[i]: the largest smallest separation of a path of the present length from the first point to point i, and the path
+    means = curve.means[0]
+    # best[i]: the largest smallest gain on a path of the present length from the first point to point i, and the path
     best: dict[int, tuple[float, tuple[int, ...]]] = {0: (math.inf, (0,))}
     for _ in range(count - 1):
         reached: dict[int, tuple[float, tuple[int, ...]]] = {}
         for i, (least, path) in best.items():
             for j in range(i + 1, len(points)):
-                value = min(least, apart[i, j])
+                value = min(least, float(means[points[j]] - means[points[i]]))
                 if j not in reached or value > reached[j][0]:
                     reached[j] = (value, (*path, j))
         best = reached

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -33,6 +33,7 @@ from ponder.types import Budget, Engine, Ledger, Problem, Task, Verifier
 FILE = "drawn.jsonl"
 BRANCHES = 1024  # drawn at once over all problems, about: often enough stored, and the engine full
 ROUNDS = 8
+APART = 1_000_003  # between the seeds of attempts
 
 
 class Drawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -72,16 +73,16 @@ class Store:
             raise DataError(f"{path}: not the rows of a calibration ({error}); remove the file to draw again") from None
         self.rows.update({(row.pool, row.problem): row for row in found})
 
-    def name(self, pool: Pool) -> str:
-        """The pool's key in the file."""
-        return f"{self.model}/{pool.key}"
+    def name(self, pool: Pool, attempt: int = 0) -> str:
+        """The key of a pool's attempt in the file."""
+        return f"{self.model}/{pool.key}/{attempt}"
 
-    def missing(self, pool: Pool, problems: Sequence[Problem]) -> list[Problem]:
-        return [p for p in problems if (self.name(pool), p.id) not in self.rows]
+    def missing(self, pool: Pool, problems: Sequence[Problem], attempt: int = 0) -> list[Problem]:
+        return [p for p in problems if (self.name(pool, attempt), p.id) not in self.rows]
 
-    def get(self, pool: Pool, problems: Sequence[Problem]) -> list[Drawn]:
+    def get(self, pool: Pool, problems: Sequence[Problem], attempt: int = 0) -> list[Drawn]:
         """The rows of all `problems` in their order; KeyError where one is missing."""
-        return [self.rows[self.name(pool), p.id] for p in problems]
+        return [self.rows[self.name(pool, attempt), p.id] for p in problems]
 
     def add(self, row: Drawn) -> None:
         self.run.append(FILE, msgspec.to_builtins(row))
@@ -98,20 +99,26 @@ class Rig:
     seed: int
 
 
-def work(store: Store, todo: Iterable[tuple[Pool, Sequence[Problem]]]) -> int:
-    """Completions still to be drawn."""
-    return sum(pool.size * len(store.missing(pool, problems)) for pool, problems in todo)
+def work(store: Store, todo: Iterable[tuple[Pool, int]], problems: Sequence[Problem]) -> int:
+    """Completions still to be drawn for the attempts at each pool."""
+    return sum(pool.size * len(store.missing(pool, problems, i)) for pool, attempts in todo for i in range(attempts))
 
 
-def draw(rig: Rig, store: Store, pool: Pool, problems: Sequence[Problem], bar: Bar | None = None) -> list[Drawn]:
-    """The rows of a pool over `problems`, drawing what is missing; whatever ends the call early, the rest is kept."""
-    missing = store.missing(pool, problems)
+def draw(
+    rig: Rig, store: Store, pool: Pool, problems: Sequence[Problem], bar: Bar | None = None, attempt: int = 0
+) -> list[Drawn]:
+    """The rows of a pool over `problems`, drawing what is missing; whatever ends the call early, the rest is kept.
+
+    Attempts after the first have other seeds.
+    """
+    missing = store.missing(pool, problems, attempt)
     if missing:
         driver = Driver(rig.engine, rig.verifier if pool.scored else None)
-        recorder = _Recorder(rig.task, store, pool, missing, bar)
+        recorder = _Recorder(rig.task, store, pool, store.name(pool, attempt), missing, bar)
         live = max(4, min(64, BRANCHES // pool.size))
-        driver.run((job_of(rig, pool.search, p, pool.scored) for p in missing), recorder.done, live)
-    return store.get(pool, problems)
+        other = replace(rig, seed=rig.seed + attempt * APART)
+        driver.run((job_of(other, pool.search, p, pool.scored) for p in missing), recorder.done, live)
+    return store.get(pool, problems, attempt)
 
 
 def job_of(rig: Rig, point: Point, problem: Problem, scored: bool) -> Job:
@@ -140,6 +147,7 @@ class _Recorder:
     task: Task
     store: Store
     pool: Pool
+    name: str
     problems: Sequence[Problem]
     bar: Bar | None
     clock: Callable[[], float] = time.perf_counter
@@ -147,7 +155,7 @@ class _Recorder:
 
     def done(self, number: int, solution: Solution) -> None:
         now = self.clock()
-        row = drawn(self.store.name(self.pool), self.task, self.problems[number], solution, now - self.last)
+        row = drawn(self.name, self.task, self.problems[number], solution, now - self.last)
         self.last = now
         self.store.add(row)
         if self.bar is not None:

@@ -19,6 +19,8 @@ from ponder.progress import Progress
 from ponder.search.drive import Driver
 from ponder.types import Problem
 
+MOST_REPEATS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Swept:
@@ -32,11 +34,12 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A level on fresh problems: what it runs, its verdicts, what it cost, and how long it takes alone."""
+    """A level on fresh problems: what it runs, its rate at each over `attempts`, what it cost, and how long it takes alone."""
 
     name: str
     point: Point
     right: list[float]
+    attempts: int
     cost: Mapping[str, Any]
     latency: float | None
 
@@ -49,7 +52,7 @@ def sweep(
     rig: Rig, store: Store, problems: Sequence[Problem], drawn: list[Pool], points: list[Point], progress: Progress
 ) -> Swept:
     """Draw the pools over `problems` and compute every point's accuracy and cost at each."""
-    bar = progress.bar("sweep", pools.work(store, [(pool, problems) for pool in drawn]))
+    bar = progress.bar("sweep", pools.work(store, [(pool, 1) for pool in drawn], problems))
     rows = [pools.draw(rig, store, pool, problems, bar) for pool in drawn]
     by_point = {point: of for pool, of in zip(drawn, rows, strict=True) for point in pool.points}
     columns = [[(pools.accuracy(row, p, rig.seed), pools.tokens(row, p)) for row in by_point[p]] for p in points]
@@ -60,16 +63,31 @@ def sweep(
 def measure(
     rig: Rig, store: Store, problems: Sequence[Problem], swept: Swept, found: Levels, alone: int, progress: Progress
 ) -> list[Fresh]:
-    """Run every chosen level as it is on fresh problems, and on the first `alone` of them one at a time."""
+    """Run every chosen level as it is on fresh problems, and before that on the first `alone` of them one at a time.
+
+    Levels cheaper than the top one are tried several times, as often as costs no more than that one.
+    """
     chosen = [swept.points[m] for m in found.points]
     single = [Pool((point,), point.count, point.scored, point) for point in chosen]
-    bar = progress.bar("fresh problems", pools.work(store, [(pool, problems) for pool in single]))
+    attempts = repeats(chosen, [float(swept.curve.tokens[:, m].mean()) for m in found.points])
+    bar = progress.bar("fresh problems", pools.work(store, list(zip(single, attempts, strict=True)), problems))
     measured: list[Fresh] = []
-    for name, point, pool in zip(found.names, chosen, single, strict=True):
-        rows = pools.draw(rig, store, pool, problems, bar)
+    for name, point, pool, times in zip(found.names, chosen, single, attempts, strict=True):
         seconds = latency(rig, point, problems[:alone]) if alone else None
-        measured.append(Fresh(name, point, [float(row.right) for row in rows], pools.summary(rows), seconds))
+        rows = [pools.draw(rig, store, pool, problems, bar, attempt) for attempt in range(times)]
+        right = [sum(row.right for row in at) / times for at in zip(*rows, strict=True)]
+        cost = pools.summary([row for of in rows for row in of])
+        measured.append(Fresh(name, point, right, times, cost, seconds))
     return measured
+
+
+def repeats(points: Sequence[Point], tokens: Sequence[float]) -> list[int]:
+    """How often to try each level at a fresh problem; once where it draws nothing at random."""
+    most = max(tokens)
+    return [
+        1 if p.strategy == "greedy" else max(1, min(MOST_REPEATS, int(most / t)))
+        for p, t in zip(points, tokens, strict=True)
+    ]
 
 
 def latency(rig: Rig, point: Point, problems: Sequence[Problem]) -> float:
