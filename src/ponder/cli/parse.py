@@ -51,9 +51,11 @@ def _leading_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(arguments), []
 
 
-def _assign(name: str, command: Command, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+def _assign(name: str, command: Command, words: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
     """Path of the recipe (or None) and the settings that bare words give."""
     slots = ("recipe",) if command.recipe else tuple(word.strip("[]") for word in command.words)
+    if _many(command) and len(words) >= len(slots):
+        words = [*words[: len(slots) - 1], tuple(words[len(slots) - 1 :])]
     if len(words) > len(slots):
         takes = f"takes {_usage(command)}" if slots else "takes no bare words"
         hint = "; put quotes around a text with spaces" if slots == ("text",) else ""
@@ -63,6 +65,16 @@ def _assign(name: str, command: Command, words: Sequence[str]) -> tuple[Any, dic
     return None, dict(zip(slots, words, strict=False))
 
 
+def _many(command: Command) -> bool:
+    """Whether the last bare word is a list of settings' values and takes all words that are left."""
+    from ponder.registry import locate
+
+    if command.recipe or not command.words:
+        return False
+    kind = config.fields(locate(command.config))[command.words[-1].strip("[]")].type
+    return isinstance(kind, inspect.VarTupleType)
+
+
 def _require(name: str, command: Command, path: Any, overrides: dict[str, Any], parsed: Any) -> None:
     for word in () if command.recipe else command.words:
         if not word.startswith("[") and word not in overrides and not _at(parsed, word):
@@ -70,7 +82,8 @@ def _require(name: str, command: Command, path: Any, overrides: dict[str, Any], 
 
 
 def _usage(command: Command) -> str:
-    return "[RECIPE.toml]" if command.recipe else " ".join(word.upper() for word in command.words)
+    more = " ..." if _many(command) else ""
+    return "[RECIPE.toml]" if command.recipe else " ".join(word.upper() for word in command.words) + more
 
 
 def _refuse_unknown(cls: type[Config], flags: Sequence[str]) -> None:

@@ -79,8 +79,13 @@ class Overoptimisation:
 
     @property
     def alarm(self) -> bool:
-        """Whether the score is surely over-optimised."""
+        """Whether the score is over-optimised, beyond what chance explains."""
         return self.status == "alarm"
+
+    @property
+    def sure(self) -> bool:
+        """Whether there were problems enough to decide; an alarm always is."""
+        return self.status != "undecided"
 
 
 def best_score_of_k(scores: Sequence[float], k: int) -> float:
