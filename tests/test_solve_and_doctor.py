@@ -36,7 +36,7 @@ def model(tmp_path: Path) -> str:
 def test_solve_streams_thinking_and_prints_the_answer(script: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["solve", "(3+4)*5-6", "--model", script, "--strategy", "greedy"]) == 0
     out, err = capsys.readouterr()
-    assert out == "29   correct\n"
+    assert out == "29   correct\n28 tokens: 19 of prompts, 9 drawn\n"
     assert err == "(3+4)*5-6\n3+4=7\n"
 
 
