@@ -68,6 +68,14 @@ GRPO |= {
     "levels": {"low": {"max_tokens": 12}, "high": {"max_tokens": 20}},
 }  # fmt: skip
 CASES["grpo"] = ("grpo", "GRPOConfig", GRPO)
+CASES["process"] = (
+    "process",
+    "ProcessConfig",
+    {
+        "data": [{"task": "countdown", "efforts": ["low", "medium"]}], "steps": 6, "save_every": 2, "tokens_per_step": 900,
+        "inputs": "logprobs", "lm_coef": 0.5, "threads": 1, "eval_every": 3, "eval_problems": 4, "eval_samples": 2,
+    },
+)  # fmt: skip
 
 
 @pytest.mark.slow
