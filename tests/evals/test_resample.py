@@ -50,6 +50,21 @@ def test_within_is_none_where_k_uses_every_attempt() -> None:
     assert resample.within_problems([[True]], rate) is None
 
 
+@pytest.mark.parametrize("k", [1, 2, 7, 8])
+def test_counts_give_what_the_attempts_give(k: int) -> None:
+    rng = random.Random(k)
+    tries = [[rng.random() < s for _ in range(8)] for s in (0.0, 0.1, 0.5, 0.5, 0.8, 1.0)]
+    slow = resample.within_problems(tries, lambda v: stats.pass_at_k(len(v), sum(v), k))
+    fast = resample.within_pass_at_k([(8, sum(t)) for t in tries], k)
+    if k == 8:
+        assert slow is None
+        assert fast is None
+    else:
+        assert slow is not None
+        assert fast is not None
+        assert fast.pair == pytest.approx(slow.pair, abs=1e-12)
+
+
 def test_within_covers_repeated_attempts_at_the_same_problems() -> None:
     """400 evaluations of 12 fixed problems, 8 attempts each, pass@4: the true value is inside about 95 times in 100."""
     skills = [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9, 0.97]

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ponder.evals.stats import pass_at_k
 from ponder.intervals import Interval, score_interval, t_quantile
 
 T = TypeVar("T")
@@ -38,38 +39,58 @@ def within_problems(
     the t quantile at Satterthwaite's degrees of freedom, so that it stays in [0, 1] and keeps a width where no problem
     varied. None where some problem has too few attempts to leave one out (`estimate` raised ValueError, or n = 1).
     """
-    if not problems:
+    return _within(
+        [estimate(a) for a in problems], [len(a) for a in problems], [_left_out(a, estimate) for a in problems], level
+    )
+
+
+def within_pass_at_k(counts: Sequence[tuple[int, int]], k: int = 1, level: float = 0.95) -> Interval | None:
+    """`within_problems` for pass@k of (attempts, correct) at each problem, in time that does not grow with the attempts."""
+    values = [pass_at_k(n, c, k) for n, c in counts]
+    return _within(values, [n for n, _ in counts], [_left_out_counts(n, c, k) for n, c in counts], level)
+
+
+Left = Sequence[tuple[float, int]] | None
+"""The estimates with one attempt left out, each with how many attempts give it; None where there are too few."""
+
+
+def _left_out(attempts: Sequence[T], estimate: Callable[[Sequence[T]], float]) -> Left:
+    if len(attempts) < 2:
+        return None
+    try:
+        return [(estimate([*attempts[:j], *attempts[j + 1 :]]), 1) for j in range(len(attempts))]
+    except ValueError:
+        return None
+
+
+def _left_out_counts(n: int, c: int, k: int) -> Left:
+    if n - 1 < k:
+        return None
+    return [(pass_at_k(n - 1, c - right, k), count) for right, count in ((1, c), (0, n - c)) if count]
+
+
+def _within(values: Sequence[float], attempts: Sequence[int], left: Sequence[Left], level: float) -> Interval | None:
+    if not values:
         raise ValueError("within_problems: no problems")
-    values = [estimate(attempts) for attempts in problems]
     if any(not -1e-9 <= value <= 1 + 1e-9 for value in values):
         raise ValueError("within_problems: estimates must be rates in [0, 1]")
+    if any(one is None for one in left):
+        return None
     mean = min(max(math.fsum(values) / len(values), 0.0), 1.0)
-    variances: list[tuple[float, int]] = []
-    for attempts in problems:
-        variance = _jackknife(attempts, estimate)
-        if variance is None:
-            return None
-        variances.append((variance / len(problems) ** 2, len(attempts) - 1))
-    total = math.fsum(v for v, _ in variances)
-    spread = math.fsum(v * v / df for v, df in variances)
-    tries = sum(len(attempts) for attempts in problems)
+    variances = [_jackknife(one) / len(values) ** 2 for one in left if one is not None]
+    total, tries = math.fsum(variances), sum(attempts)
     if total < 1e-24:
-        return score_interval(mean, float(tries), t_quantile(0.5 + level / 2, tries - len(problems)), level)
+        return score_interval(mean, float(tries), t_quantile(0.5 + level / 2, tries - len(values)), level)
+    spread = math.fsum(v * v / (n - 1) for v, n in zip(variances, attempts, strict=True))
     freedom = max(1, int(total * total / spread + 1e-9))
     effective = max(mean * (1 - mean) / total, 1e-9)
     return score_interval(mean, effective, t_quantile(0.5 + level / 2, freedom), level)
 
 
-def _jackknife(attempts: Sequence[T], estimate: Callable[[Sequence[T]], float]) -> float | None:
-    n = len(attempts)
-    if n < 2:
-        return None
-    try:
-        left = [estimate([*attempts[:j], *attempts[j + 1 :]]) for j in range(n)]
-    except ValueError:
-        return None
-    mean = math.fsum(left) / n
-    return (n - 1) / n * math.fsum((value - mean) ** 2 for value in left)
+def _jackknife(left: Sequence[tuple[float, int]]) -> float:
+    n = sum(count for _, count in left)
+    mean = math.fsum(value * count for value, count in left) / n
+    return (n - 1) / n * math.fsum(count * (value - mean) ** 2 for value, count in left)
 
 
 def hierarchical(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ponder.evals.attempts import Attempt
+from ponder.evals.resample import within_pass_at_k
 from ponder.evals.stats import cluster_mean, majority_at_k, pass_at_k, powers_of_two
 from ponder.intervals import Interval, mean_interval
 from ponder.search.answers import answers_of, classes
@@ -24,7 +25,10 @@ MAX_TAG_VALUES = 12
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a set of attempts shows: `pass_at` and `cons_at` by k; `tokens` per attempt; counts by outcome."""
+    """What a set of attempts shows: `pass_at` and `cons_at` by k; `tokens` per attempt; counts by outcome.
+
+    `within` is pass@1 with its interval over attempts at these very problems, None where some was tried only once.
+    """
 
     problems: int
     attempts: int
@@ -33,6 +37,7 @@ class Summary:
     tokens: Interval
     outcomes: dict[str, int]
     truncated: int
+    within: Interval | None = None
 
     @property
     def pass_at_1(self) -> Interval:
@@ -81,6 +86,7 @@ def summarize(rows: Sequence[Attempt], classify: Classify) -> Summary:
         tokens=mean_interval([sum(len(r.tokens) for r in group) / len(group) for group in groups]),
         outcomes=dict(Counter(row.outcome for row in rows)),
         truncated=sum(row.finish == "length" for row in rows),
+        within=within_pass_at_k([(len(good), sum(good)) for _, good in votes]),
     )
 
 
@@ -128,6 +134,7 @@ def plain(summary: Summary) -> dict[str, Any]:
         "attempts": summary.attempts,
         "pass_at_1": summary.pass_at_1.mean,
         "interval": summary.pass_at_1.pair,
+        "within": None if summary.within is None else summary.within.pair,
         **curves,
         "tokens": summary.tokens.mean,
         "outcomes": summary.outcomes,
