@@ -67,6 +67,20 @@ COMMANDS: dict[str, Command] = {
         words=("run",),
         show="ponder.evals.cli:show_report",
     ),
+    "replay": Command(
+        help="another selection, verifier or number of branches, from stored searches",
+        run="ponder.evals.replay_cli:run",
+        config="ponder.evals.replay_cli:ReplayConfig",
+        words=("run",),
+        show="ponder.evals.replay_cli:show",
+    ),
+    "curves": Command(
+        help="accuracy against compute, from the stored searches of evaluations",
+        run="ponder.evals.curves_cli:run",
+        config="ponder.evals.curves_cli:CurvesConfig",
+        words=("runs",),
+        show="ponder.evals.curves_cli:show",
+    ),
     "grade": Command(
         help="grade the completions of a file, whatever wrote them",
         run="ponder.graders.cli:run",

@@ -31,7 +31,12 @@ HOW = " Bands are 95 % intervals over problems."
 
 def figures(curves: Sequence[Mapping[str, Any]], name: str, axes: Sequence[str] = tuple(AXES)) -> list[Figure]:
     """A figure per axis on which every curve has a cost; `name` keeps ids apart on a page, which has one `legend` for all."""
-    return [figure(curves, axis, f"{name}-{axis}", legend=False) for axis in axes if _drawable(curves, axis)]
+    return [figure(curves, axis, f"{name}-{axis}", legend=False) for axis in known_axes(curves, axes)]
+
+
+def known_axes(curves: Sequence[Mapping[str, Any]], axes: Sequence[str] = tuple(AXES)) -> list[str]:
+    """The axes on which every curve has a cost."""
+    return [axis for axis in axes if _drawable(curves, axis)]
 
 
 def legend(curves: Sequence[Mapping[str, Any]]) -> str:
@@ -60,7 +65,7 @@ def figure(
     return Figure(title or TITLES[axis], svg, caption or CAPTIONS[axis] + HOW)
 
 
-def binned(bins: Mapping[str, Sequence[Mapping[str, Any]]], axis: str, name: str) -> list[Figure]:
+def binned(bins: Mapping[str, Sequence[Mapping[str, Any]]], axis: str, name: str, legend: bool = False) -> list[Figure]:
     """The same axis for each bin of difficulty."""
     return [
         figure(

@@ -35,6 +35,8 @@ def build(path: Path) -> dict[str, Any]:
     searches = search_report.build(path) if told.get(SEARCHES) else None
     sampled = _sampled(path, record, told)
     front = sampled or search_report.front(searches)
+    if sampled and searches:
+        front = front | {"lead": [*front["lead"], search_report.best_sentence(searches)]}
     return {
         "kind": "eval",
         **front,

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ponder.evals import report_figures, search_html
-from ponder.evals.page import cell, figure_grid, percent, prose, text, thinking
+from ponder.evals.page import cell, figure_grid, page, percent, prose, text, thinking
 from ponder.files import encode, write_atomic
 
 __all__ = ["REPORT", "percent", "render", "write"]
@@ -42,14 +42,7 @@ def render(report: Mapping[str, Any]) -> str:
         _planted(report),
         _details(report),
     ]
-    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{text(report['title'])}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(section for section in sections if section)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    return page(report["title"], sections)
 
 
 def _top(report: Mapping[str, Any]) -> str:

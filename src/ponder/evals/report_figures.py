@@ -99,7 +99,12 @@ def main_figure(report: Mapping[str, Any]) -> str:
         found = curve_figures.figures(report["searches"]["curves"], "main")[:1]
     if not found:
         raise ConfigError("this report has no figure: measure more than one attempt or more than one effort")
-    return standalone(found[0].svg, Path(__file__).with_name("report.css").read_text(encoding="utf-8"))
+    return as_file(found[0].svg)
+
+
+def as_file(svg: str) -> str:
+    """A page's figure as an SVG file of its own, in the page's colours."""
+    return standalone(svg, Path(__file__).with_name("report.css").read_text(encoding="utf-8"))
 
 
 def _effort(models: Sequence[Mapping[str, Any]], name: str) -> Figure:

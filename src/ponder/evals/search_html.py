@@ -14,7 +14,7 @@ NOTE = (
     "accuracy: share of problems whose chosen answer is right, with its 95 % interval over problems. one branch: share of all "
     "finished branches that are right. any right: a branch is right, whether chosen or not, the ceiling of every way to "
     "choose. decoded, read: tokens per problem that the model wrote and that a verifier read; all: both and the prompt. "
-    "seconds: wall clock per problem, many problems side by side."
+    "time: wall clock per problem, many problems side by side."
 )
 BIN_AXIS = "forwarded"
 SELECTIONS = {"vote": "vote", "weighted": "weighted vote", "best": "best score", "likelihood": "likeliest"}
@@ -33,13 +33,13 @@ def section(searches: Mapping[str, Any] | None) -> str:
         _selections(rows, many),
         _alarms(rows),
         _curves(searches),
-        _worth(searches["worth"]),
+        worth(searches["worth"]),
         _trees(searches),
     ]
     return "\n".join(part for part in parts if part)
 
 
-COLUMNS = ("strategy", "accuracy", "one branch", "any right", "decoded", "read", "all", "seconds")
+COLUMNS = ("strategy", "accuracy", "one branch", "any right", "decoded", "read", "all", "time")
 
 
 def _row(row: Mapping[str, Any], many: bool) -> list[str]:
@@ -52,8 +52,12 @@ def _row(row: Mapping[str, Any], many: bool) -> list[str]:
         percent(row["pass_at_1"]),
         percent(row["coverage"]["mean"]),
         *[f"{each[name]:,.0f}" for name in ("decoded", "verified", "forwarded")],
-        f"{each['seconds']:.3g}",
+        _seconds(each["seconds"]),
     ]
+
+
+def _seconds(value: float) -> str:
+    return f"{1000 * value:.3g} ms" if value < 0.1 else f"{value:.3g} s"
 
 
 def _name(row: Mapping[str, Any], many: bool) -> str:
@@ -103,10 +107,11 @@ def _curves(searches: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _worth(blocks: Sequence[Mapping[str, Any]]) -> str:
+def worth(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Every pair at equal compute."""
     if not blocks:
         return ""
-    head = ("search", "against", "difference at equal compute", "p", "baseline's cost for the same", "answer")
+    head = ("search", "against", "worth it?", "at equal compute", "p", "cost ratio")
     rows: list[list[str]] = []
     for block in blocks:
         average = block["average"]
@@ -116,7 +121,7 @@ def _worth(blocks: Sequence[Mapping[str, Any]]) -> str:
             shown = f"<b>{mean:+.1f}</b><small>{low:+.1f} – {high:+.1f}</small>"
         p = "–" if block["p"] is None else f"{block['p']:.2g}"
         ratio = "–" if block["ratio"] is None else f"{block['ratio']:.2g} ×"
-        rows.append([text(block["search"]), text(block["baseline"]), shown, p, ratio, text(block["answer"])])
+        rows.append([text(block["search"]), text(block["baseline"]), text(block["answer"]), shown, p, ratio])
     what = "FLOPs" if blocks[0]["axis"] == "flops" else "forwarded tokens"
     costs = [
         f"{short_number(block['costs'][0])} to {short_number(block['costs'][1])}" for block in blocks if block["costs"]
@@ -124,13 +129,14 @@ def _worth(blocks: Sequence[Mapping[str, Any]]) -> str:
     note = (
         f"Both curves read at equal {what} per problem, verifiers included, averaged over the costs both were run at"
         f"{f' ({costs[0]})' if len(set(costs)) == 1 else ''}; points of accuracy, paired by problem, 95 % bootstrap "
-        "intervals. Undecided: the interval holds 0. No overlap: no cost in common."
+        "intervals. Undecided: the interval holds 0. No overlap: no cost in common. Cost ratio: how many times the search's "
+        "cost the baseline pays for the same accuracy, where both reach it."
     )
     return f'<h2>Is search worth it?</h2>\n{table(head, rows)}\n<p class="note">{prose(note)}</p>'
 
 
 LEGEND = (
-    '<div class="legend"><span class="scale">verifier’s score 0</span><span class="scale high">1</span>'
+    '<div class="legend"><span class="scale">verifier’s score 0</span><span class="scale high">verifier’s score 1</span>'
     '<span class="onpath">chosen branch</span><span class="sound">sound step</span>'
     '<span class="lost">sound, goal out of reach</span><span class="unsound">wrong step</span></div>'
 )
@@ -141,7 +147,8 @@ def _trees(searches: Mapping[str, Any]) -> str:
         return ""
     labels = _labels(searches)
     shown = "\n".join(
-        search_block(tree, labels[tree["strategy"]], picture=True, is_open=True) for tree in searches["trees"]
+        search_block(tree, labels[tree["strategy"]], picture=True, is_open=tree["outcome"] == "correct")
+        for tree in searches["trees"]
     )
     return (
         '<h2>Trees</h2>\n<p class="note">Of every strategy that grows a tree the first problem answered right and the first '

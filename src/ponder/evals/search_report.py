@@ -19,7 +19,7 @@ from ponder.files import encode, read_rows
 from ponder.runs import METRICS
 from ponder.types import Problem
 
-VIEW_BYTES = 1_500_000  # of JSON over all searches shown
+VIEW_BYTES = 800_000  # of JSON over all searches shown
 TREES = {"right": 1, "wrong": 1}  # per strategy that grows a tree
 
 
@@ -61,21 +61,31 @@ def axis(drawn: Sequence[curves.Curve]) -> str:
 def front(found: Mapping[str, Any] | None) -> dict[str, Any]:
     """Title, lead and headline of a run that only searched."""
     assert found is not None
-    at = [row for row in found["strategies"] if row["effort"] == found["effort"]] or found["strategies"]
-    top = max(at, key=lambda row: row["accuracy"])
-    low, high = top["interval"]
+    top = _best(found)
     return {
-        "title": f"{found['model']} with {top['name']} solves {percent(top['accuracy'])} of {top['problems']} "
+        "title": f"{found['model']} with {top['label']} solves {percent(top['accuracy'])} of {top['problems']} "
         f"{found['task']} problems",
         "eyebrow": f"ponder eval {found['task']} --strategy {top['name']}, split {found['split']}, seed {found['seed']}",
-        "lead": [
-            f"95 % interval over problems {percent(low)} to {percent(high)}; a single branch is right "
-            f"{percent(top['pass_at_1'])} of the time, and any of them {percent(top['coverage']['mean'])}.",
-            *[search_worth.sentence(block) for block in found["worth"][:3]],
-        ],
+        "lead": [best_sentence(found), *[search_worth.sentence(block) for block in found["worth"][:3]]],
         "headline": top,
         "timings": {row["label"]: row["overhead"]["seconds"] for row in found["strategies"]},
     }
+
+
+def _best(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    at = [row for row in found["strategies"] if row["effort"] == found["effort"]] or found["strategies"]
+    return max(at, key=lambda row: row["accuracy"])
+
+
+def best_sentence(found: Mapping[str, Any]) -> str:
+    """What the most accurate strategy reached."""
+    top = _best(found)
+    low, high = top["interval"]
+    one, any_right = percent(top["pass_at_1"]), percent(top["coverage"]["mean"])
+    return (
+        f"{top['label']}: {percent(top['accuracy'])} (95 % interval over problems {percent(low)} to {percent(high)}); one "
+        f"branch is right {one} of the time, any of them {any_right}."
+    )
 
 
 def _by_tag(problems: Mapping[str, Problem], drawn: Sequence[curves.Curve]) -> dict[str, dict[str, Any]]:
