@@ -3,9 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from step_world import ends, explore, words
+from step_world import HARD, Paths, World, ends, explore, words
 
 from ponder.errors import ConfigError
+from ponder.search import Driver, make_job
 from ponder.search.mcts import MCTS, Place, favourite
 from ponder.search.tree import Tree
 
@@ -41,6 +42,19 @@ def test_a_tree_by_hand() -> None:
     assert ends(solution) == ["ad3", "ad4", "be5"]
     assert solution.answer == "5"
     assert dict(solution.notes) == {"visits": 4, "expansions": 4}
+
+
+def test_several_leaves_at_a_time() -> None:
+    """After the root both a and b are drawn behind in one call; a visit that is under way counts, its value not yet."""
+    engine, verifier = World(STEPS), Paths({"a": 0.6, "b": 0.5})
+    job = make_job(
+        HARD, engine, "mcts", 3, verifier=verifier, max_tokens=64, options={"width": 2, "leaves": 2, "max_depth": 2}
+    )
+    solution = Driver(engine, verifier).run([job])[0]
+    # the first round finds the root alone; the second: a first (.6 + c/2 > .5 + c/2), then b (.5 + .884 > 0 + .442)
+    assert words(solution.tree)[:6] == ["a", "b", "ac", "ad", "be", "bf"]
+    assert [len(call) for call in engine.calls][:2] == [2, 4]
+    assert dict(solution.notes) == {"visits": 3, "expansions": 3}
 
 
 def test_visiting_an_end_again_costs_nothing() -> None:

@@ -19,10 +19,11 @@ again costs nothing. Priors: "uniform" gives every child 1 / children, "likeliho
 log-probabilities (the mean, since steps differ in length). Ours: a child is scored when it is drawn, so that all children are
 one verifier call, and its first visit adds that value and draws its children; after `max_depth` steps a branch is drawn to
 its end at once; answers are those of ended branches, each counted once with its score, not by visits; equals go to the child
-drawn first.
+drawn first. `leaves` visits are made together, each counted before its value is in, so that the next one goes elsewhere (the
+virtual loss of Chaslot, Winands and van den Herik 2008, "Parallel Monte-Carlo Tree Search").
 
 Cost of steps of s tokens after a prompt of P: at most P + n · width · s drawn, and what ends the branches; as much read.
-One problem grows one leaf at a time: what fills the engine are other problems.
+With `leaves` 1 one problem grows one leaf at a time, and what fills the engine are other problems.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ponder.errors import ConfigError, unknown
-from ponder.search.asks import Explore, Until, View
-from ponder.search.steps import Rounds, at_least, finish, grow, worth
+from ponder.search.asks import Ask, Expand, Explore, Score, Until, View
+from ponder.search.steps import Rounds, at_least, finish, worth
 from ponder.search.tree import Node
 
 Priors = Literal["uniform", "likelihood"]
@@ -59,10 +60,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class MCTS:
-    """`n` visits of a leaf, `width` children each. `until` is where a step ends: a step boundary, or so many tokens."""
+    """`n` visits of a leaf, `leaves` of them at a time, `width` children each. `until` is where a step ends: a step boundary,
+    or so many tokens."""
 
     n: int = 40
     width: int = 4
+    leaves: int = 1
     max_depth: int = 64
     priors: Priors = "uniform"
     c_init: float = 1.25
@@ -72,27 +75,42 @@ class MCTS:
     needs_verifier: bool = True
 
     def __post_init__(self) -> None:
-        at_least("mcts", n=self.n, width=self.width, max_depth=self.max_depth)
+        at_least("mcts", n=self.n, width=self.width, leaves=self.leaves, max_depth=self.max_depth)
         if self.priors not in PRIORS:
             raise unknown("priors of strategy 'mcts'", self.priors, PRIORS)
         if not (self.c_base > 0 and self.c_init >= 0):
             raise ConfigError(f"strategy 'mcts': c_base = {self.c_base} above 0, c_init = {self.c_init} at least 0")
 
     def explore(self, root: Node, view: View) -> Explore:
-        top, rounds, expansions = Place(root), Rounds(view, self.n), 0
+        top, visits = Place(root), 0
+        rounds = Rounds(view, self.n)
+        expansions = 0
         try:
-            while rounds.another():
-                path = self.descend(top)
-                if not path[-1].node.done:
-                    expansions += 1
-                    yield from self._expand(path[-1], view)
-                for place in path:
-                    place.visits += 1
-                    place.total += path[-1].value
+            while visits < self.n and rounds.another():
+                paths = self._paths(top, min(self.leaves, self.n - visits))
+                visits += len(paths)
+                fresh = [path[-1] for path in paths if not path[-1].node.done]
+                expansions += len(fresh)
+                yield from self._expand(fresh, view)
+                for path in paths:
+                    for place in path:
+                        place.total += path[-1].value
             yield from finish([favourite(place).node for place in by_visits(top)])
         except GeneratorExit:
             pass  # the budget ended; what was counted so far still counts
-        return {"visits": rounds.taken, "expansions": expansions}
+        return {"visits": visits, "expansions": expansions}
+
+    def _paths(self, top: Place, most: int) -> list[list[Place]]:
+        """Up to `most` paths to different leaves; their visits are counted, their values still to come."""
+        paths: list[list[Place]] = []
+        while len(paths) < most:
+            path = self.descend(top)
+            if any(path[-1] is other[-1] for other in paths):
+                break
+            for place in path:
+                place.visits += 1
+            paths.append(path)
+        return paths
 
     def descend(self, top: Place) -> list[Place]:
         """From the root to a place without children, by PUCT."""
@@ -104,15 +122,21 @@ class MCTS:
             path.append(max(parent.children, key=lambda kid: kid.quality + scale * kid.prior / (1 + kid.visits)))
         return path
 
-    def _expand(self, place: Place, view: View) -> Explore:
-        """Children of a place, scored; one that goes to the end where the branch is deep enough."""
-        if place.node.depth < self.max_depth:
-            kids = yield from grow([place.node], self.width, self.until)
-        else:
-            kids = yield from grow([place.node], 1, "end")
-        place.children = [
-            Place(kid, max(0.0, worth(view, kid)), prior) for kid, prior in zip(kids, self._priors(kids), strict=True)
-        ]
+    def _expand(self, places: list[Place], view: View) -> Explore:
+        """Children of places, scored; one that goes to the end where the branch is deep enough."""
+        asks: list[Ask] = []
+        for place in places:
+            deep = place.node.depth >= self.max_depth
+            asks.append(Expand((place.node,), 1, "end") if deep else Expand((place.node,), self.width, self.until))
+        if not asks:
+            return None
+        families: list[list[Node]] = [kids for (kids,) in (yield tuple(asks))]
+        yield Score(tuple(kid for kids in families for kid in kids))
+        for place, kids in zip(places, families, strict=True):
+            priors = self._priors(kids)
+            place.children = [
+                Place(kid, max(0.0, worth(view, kid)), prior) for kid, prior in zip(kids, priors, strict=True)
+            ]
         return None
 
     def _priors(self, kids: list[Node]) -> list[float]:
