@@ -109,14 +109,21 @@ def prepare(config: CalibrateConfig) -> Prepared:
             raise DataError(
                 f"task '{config.task}': only {len(problems)} problems for --{flag}; at least {LEAST} are needed"
             )
+    shared = {problem.id for problem in dev} & {problem.id for problem in fresh}
+    if shared:
+        raise DataError(
+            f"task '{config.task}': {len(shared)} problems are both in {config.split} and in {config.fresh_split}, "
+            f"{min(shared)} among them; levels would be measured on problems they were chosen on"
+        )
     return Prepared(task, options, dev, fresh, sweep)
 
 
 def _problems(task: Task, config: CalibrateConfig) -> tuple[list[Problem], list[Problem]]:
     split: Split = config.split
+    seed = config.seed
     if split != config.fresh_split:
-        return task.problems(split, config.problems), task.problems(config.fresh_split, config.fresh)
-    both = task.problems(split, config.problems + config.fresh)
+        return task.problems(split, config.problems, seed), task.problems(config.fresh_split, config.fresh, seed)
+    both = task.problems(split, config.problems + config.fresh, seed)
     return both[: config.problems], both[config.problems :]
 
 
