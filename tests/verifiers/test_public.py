@@ -84,7 +84,7 @@ def test_what_is_read(kind: str, steps: int) -> None:
 @pytest.mark.parametrize("kind", CONVENTIONS)
 def test_scores_equal_a_plain_forward_pass(kind: str, tmp_path: Path) -> None:
     model = save(kind, tmp_path)
-    verifier = verifiers.load(str(tmp_path), convention=kind)
+    verifier = verifiers.load(f"{kind}:{tmp_path}")
     assert verifier.semantics == CONVENTIONS[kind].semantics
     for steps in (1, 2, 3):
         ids = torch.tensor([TOKENIZER.encode(expected_text(kind, steps))])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -74,10 +74,6 @@ def tokenized(sample: LabelledSample, tokenizer: Tokenizer, where: str = "") -> 
     starts = np.cumsum([0, *map(len, pieces)])[:-1]
     prompt = sample.prompt_ids or tokenizer.render(sample.messages, sample.effort)
     ids = [*(i for piece in pieces for i in piece), *(tokenizer.stop_ids[:1] if sample.finished else ())]
-    return replace_struct(sample, prompt, ids, starts)
-
-
-def replace_struct(sample: LabelledSample, prompt: Any, ids: Sequence[int], starts: Any) -> LabelledSample:
     return msgspec.structs.replace(
         sample, prompt_ids=tuple(prompt), token_ids=tuple(ids), starts=tuple(int(i) for i in starts)
     )
@@ -226,9 +222,3 @@ class LabelledSource:
     def example(self, sample: LabelledSample, where: str) -> Example:
         """The example of a sample."""
         return fits(to_example(sample, self.ask, self.tokenizer, where), self.context, where)
-
-
-def unweighted(example: Example) -> Example:
-    """The example with every target counting alike, for measuring."""
-    assert example.targets is not None
-    return replace(example, target_weights=(~np.isnan(example.targets)).astype(np.float32))

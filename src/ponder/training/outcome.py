@@ -16,8 +16,9 @@ from msgspec import Meta
 
 from ponder.training.labelled import Ask
 from ponder.training.settings import Share
-from ponder.training.verifier import Plan, VerifierTrain
+from ponder.training.verifier import Plan
 from ponder.training.verifier import run as train
+from ponder.training.verifier_settings import VerifierTrain
 
 
 class OutcomeConfig(VerifierTrain):

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from ponder.training.labelled import Ask
-from ponder.training.verifier import Plan, VerifierTrain
+from ponder.training.verifier import Plan
 from ponder.training.verifier import run as train
+from ponder.training.verifier_settings import VerifierTrain
 
 
 class ProcessConfig(VerifierTrain):

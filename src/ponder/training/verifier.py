@@ -12,10 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from msgspec import Meta
 
 from ponder.config import to_dict
 from ponder.errors import ConfigError
@@ -25,55 +24,17 @@ from ponder.progress import Progress
 from ponder.runs import Run
 from ponder.text.tokenizer import Tokenizer
 from ponder.training import scores
-from ponder.training.batch import build, micro_batches
+from ponder.training.batch import micro_batches
 from ponder.training.examples import Example, weigh, weigh_targets
 from ponder.training.feed import Feed
-from ponder.training.labelled import Ask, DrawnPart, FilePart, LabelledSource, Part, to_example, unweighted
+from ponder.training.labelled import Ask, DrawnPart, FilePart, LabelledSource, Part
 from ponder.training.loop import Trainer
-from ponder.training.settings import MAY_CHANGE, Count, Data, Optimizer, Positive, Train
+from ponder.training.measured import measure, shown
+from ponder.training.settings import MAY_CHANGE, Shape
 from ponder.training.supervised import find_model, start_model
+from ponder.training.verifier_settings import VerifierTrain
 from ponder.types import Engine
 from ponder.verifiers.samples import LabelKind, LabelledSample
-
-
-class VerifierTrain(Train):
-    """Settings that `ponder train outcome` and `ponder train process` share."""
-
-    model: str = "mini-base"
-    """The trunk to start from: a shipped name, a run, a Hugging Face folder, or an outcome or process model to go on with."""
-    data: Data = []
-    """Labelled samples: {file, weight, limit} of `ponder label`, or {task, weight, limit, efforts, its options} to draw them."""
-    generator: str = "mini"
-    """The model whose samples are drawn for entries that name a task."""
-    samples: Positive = 4
-    """Completions drawn per problem."""
-    temperature: Annotated[float, Meta(gt=0, le=10)] = 1.0
-    """Of drawing them."""
-    max_tokens: Positive | None = None
-    """Longest completion drawn; what the generator's effort table says unless told."""
-    tokens_per_step: Positive = 8192
-    """Tokens, prompts included, per update."""
-    loss: Literal["bce", "mse"] = "bce"
-    """bce: binary cross-entropy; mse: squared error of the probability."""
-    inputs: Literal["none", "logprobs"] = "none"
-    """logprobs: the head also reads what the generator thought of its own tokens (own, mean, sum, least so far)."""
-    optimizer: Optimizer = Optimizer(
-        kind="muon", lr=1e-3, muon_lr=0.01, warmup=50, schedule="linear", hold=0.5, final=0.05
-    )
-    eval_every: Count = 50
-    """Steps between measurements on held-out samples."""
-    eval_problems: Positive = 64
-    """Held-out (dev) problems to measure on."""
-    eval_samples: Positive = 16
-    """Completions per held-out problem; the N of `eval_best_of_N`."""
-    engine_dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the generator."""
-    rows: Positive = 128
-    """Completions the generator works on at once."""
-    save_every: Count = 100
-    """Steps between checkpoints."""
-    micro_tokens: Positive = 4096
-    """Most tokens in one forward pass; memory, not results, depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +84,8 @@ def start(config: VerifierTrain, plan: Plan) -> tuple[HeadedModel, Tokenizer]:
         if plan.lm_coef:
             raise ConfigError(f"lm_coef = {plan.lm_coef}: {config.model} has no output matrix of its own; set it to 0")
         return model, Tokenizer.load(folder)
-    trunk, tokenizer, _ = start_model(config.model, _no_shape(), config.seed)
+    trunk, tokenizer, _ = start_model(config.model, Shape(), config.seed)
     return HeadedModel(trunk, features=features, seed=config.seed), tokenizer
-
-
-def _no_shape() -> Any:
-    from ponder.training.settings import Shape
-
-    return Shape()
 
 
 def open_parts(config: VerifierTrain, plan: Plan) -> list[Part]:
@@ -235,47 +190,9 @@ class Learner:
             "seconds_drawing": middle - started,
         }
 
-    @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Loss and accuracy of all held-out targets; of the scores at the end: AUC, and what best-of-N makes of them."""
-        started = time.monotonic()
-        examples = [unweighted(to_example(s, self.plan.ask, self.tokenizer, s.problem)) for s in self.held_out]
-        logits = self._logits(examples)
-        kind = self.config.loss
-        known = [(e.targets == e.targets) for e in examples if e.targets is not None]  # not NaN
-        every = scores.quality(
-            [float(z) for found, mask in zip(logits, known, strict=True) for z in found[mask]],
-            [
-                float(y)
-                for e, mask in zip(examples, known, strict=True)
-                if e.targets is not None
-                for y in e.targets[mask]
-            ],
-            kind,
-        )
-        row = {f"eval_{name}": value for name, value in every.items()}
-        ends = [(s, float(found[-1])) for s, found in zip(self.held_out, logits, strict=True) if s.correct is not None]
-        if ends:
-            finals = scores.quality([z for _, z in ends], [float(bool(s.correct)) for s, _ in ends], kind)
-            row |= {f"eval_final_{name}": value for name, value in finals.items()}
-            row |= reranked(ends)
-        return {**row, "seconds_eval": time.monotonic() - started}
-
-    def _logits(self, examples: Sequence[Example]) -> list[Any]:
-        """Log-odds at every token of every example."""
-        trainer = self.trainer
-        found: list[Any] = [None] * len(examples)
-        order = sorted(range(len(examples)), key=lambda i: -len(examples[i]))
-        while order:
-            rows = max(1, self.config.micro_tokens // len(examples[order[0]]))
-            chunk, order = order[:rows], order[rows:]
-            batch = build([[examples[i]] for i in chunk], self.tokenizer.pad_id).to(trainer.device)
-            with trainer.precision():
-                hidden = trainer.model.trunk.hidden(batch.tokens_BT)
-                logits_BT = trainer.model.logits(hidden, batch.features_BTE).float().cpu().numpy()
-            for line, i in zip(logits_BT, chunk, strict=True):
-                found[i] = line[: len(examples[i])]
-        return found
+        """What `measured.measure` says of the held-out samples."""
+        return measure(self.trainer, self.held_out, self.plan.ask, self.tokenizer, self.config)
 
     def finish(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Save the model and the summary."""
@@ -285,30 +202,3 @@ class Learner:
         summary = {"steps": trainer.step, "seconds": trainer.seconds, "model": str(folder), **row}
         trainer.run.write_json("summary.json", summary)
         return summary
-
-
-def reranked(ends: Sequence[tuple[LabelledSample, float]]) -> dict[str, float]:
-    """pass@1, best-of-N by the score and by likelihood, and any-of-N, over problems with the same number of samples."""
-    groups: dict[str, list[tuple[LabelledSample, float]]] = {}
-    for sample, score in ends:
-        groups.setdefault(sample.problem, []).append((sample, score))
-    n = max(len(group) for group in groups.values())
-    full = [group for group in groups.values() if len(group) == n]
-    if n < 2:
-        return {}
-    row = {
-        "eval_problems": float(len(full)),
-        "eval_pass1": sum(bool(s.correct) for g in full for s, _ in g) / (n * len(full)),
-        f"eval_best_of_{n}": scores.best_of([[(z, bool(s.correct)) for s, z in g] for g in full]),
-        f"eval_any_of_{n}": sum(any(s.correct for s, _ in g) for g in full) / len(full),
-    }
-    if all(s.logprobs for g in full for s, _ in g):
-        likely = scores.best_of([[(sum(s.logprobs), bool(s.correct)) for s, _ in g] for g in full])
-        row[f"eval_likeliest_of_{n}"] = likely
-    return row
-
-
-def shown(row: Mapping[str, float]) -> str:
-    """One line of an evaluation for people."""
-    names = [n for n in row if n.startswith("eval_") and not n.endswith("base_rate") and n != "eval_problems"]
-    return ", ".join(f"{n.removeprefix('eval_')} {row[n]:.4g}" for n in names)

@@ -11,6 +11,7 @@ from ponder.types import Verifier
 
 VERIFIERS = Registry("verifier", {"confidence": "ponder.verifiers.confidence:Confidence"}, "ponder.verifiers")
 JUDGES = {"judge": "answer", "judge-step": "step"}
+PUBLIC = ("qwen", "math-shepherd", "rlhflow")  # formats of public process models (verifiers.public)
 
 
 def load(spec: str, **options: Any) -> Verifier:
@@ -18,6 +19,8 @@ def load(spec: str, **options: Any) -> Verifier:
 
     `judge:MODEL` and `judge-step:MODEL` ask an engine about answers and about steps. A `module:attr` may be a verifier, a
     class of them, or a function to score with (`verifiers.function`).
+
+    `qwen:FOLDER`, `math-shepherd:FOLDER` and `rlhflow:FOLDER` read public process models, each in its own way.
 
     `PROCESS+OUTCOME` is a pair: the first scores states inside the tree, the second finished answers. A run's directory
     stands for the model in it.
@@ -29,11 +32,13 @@ def load(spec: str, **options: Any) -> Verifier:
         from ponder.verifiers.pair import PairVerifier
 
         return PairVerifier(load(inner, **options), load(leaf, **options))
-    if "/" in spec and ":" not in spec:
+    scheme, _, model = spec.partition(":")
+    if scheme in PUBLIC and Path(model).is_dir():
+        return _folder(Path(model), **{"convention": scheme, **options})
+    if "/" in (model if scheme in PUBLIC else spec) and (":" not in spec or scheme in PUBLIC):
         raise CheckpointError(
             f"{spec}: no such folder; give what `ponder train outcome | process` wrote, or a known name"
         )
-    scheme, _, model = spec.partition(":")
     if scheme in JUDGES and model:
         from ponder.verifiers.judge import Judge
 
