@@ -137,6 +137,21 @@ def test_groups_widen_the_intervals() -> None:
     assert together == calibration.calibration(scores, correct, groups, draws=200)
 
 
+def test_auc_within_problems_is_another_question() -> None:
+    """The score knows which problems are easy and nothing else: good over all, a coin within each problem."""
+    rows = [(0.9 if p < 2 else 0.1, (i < 3) == (p < 2), p) for p in range(4) for i in range(4)]
+    found = calibration.calibration(*map(list, zip(*rows, strict=True)), draws=20)
+    assert found.auc is not None
+    assert found.auc_within is not None
+    assert found.auc.mean > 0.5
+    assert found.auc_within.mean == 0.5
+    rows = [(0.9 if i == p else 0.1 * p, i == p, p) for p in range(3) for i in range(3)] + [(0.5, True, 9)]
+    found = calibration.calibration(*map(list, zip(*rows, strict=True)), draws=20).auc_within
+    assert found is not None
+    assert found.mean == 1.0
+    assert calibration.calibration([0.2, 0.9], [False, True], draws=20).auc_within is None
+
+
 @pytest.mark.parametrize("scores", [[1.2, 0.1], [math.nan, 0.5], [None, None], [0.5]])
 def test_refusals(scores) -> None:
     with pytest.raises(ValueError, match="calibration"):

@@ -58,6 +58,8 @@ class Calibration:
 
     `log_loss` and `entropy` are in nats; `skill` = 1 - log_loss/entropy is the share of the uncertainty that the scores
     remove, below 0 when saying the base rate would do better, None when there is only one outcome, as `auc` is.
+    `auc_within` compares right with wrong items of one group only, and is the mean over groups that have both: what
+    choosing among the attempts at a problem rests on. None without groups, or where no group has both.
     """
 
     items: int
@@ -66,6 +68,7 @@ class Calibration:
     ece: Interval
     floor: Interval
     auc: Interval | None
+    auc_within: Interval | None
     brier: Brier
     log_loss: float
     entropy: float
@@ -106,6 +109,7 @@ def calibration(
         ece=_reflected(lambda w: _weighted_ece(p, y, place, w), members, draws, seed, level),
         floor=_floor(p, place, draws, seed, level),
         auc=_plain(lambda w: _weighted_auc(p, y, w), members, draws, seed, level) if both else None,
+        auc_within=_auc_within(p, y, members, level) if groups is not None else None,
         brier=brier(p, y, place),
         log_loss=loss,
         entropy=entropy,
@@ -139,6 +143,13 @@ def _weighted_auc(p: Floats, y: Floats, w: Floats) -> float:
     below = np.cumsum(wrong) - wrong
     pairs = right.sum() * wrong.sum()
     return float((right * (below + wrong / 2)).sum() / pairs) if pairs > 0 else math.nan
+
+
+def _auc_within(p: Floats, y: Floats, members: Ints, level: float) -> Interval | None:
+    inside = [np.flatnonzero(members == group) for group in range(int(members.max()) + 1)]
+    found = [_weighted_auc(p[rows], y[rows], np.ones(len(rows))) for rows in inside]
+    kept = [value for value in found if math.isfinite(value)]
+    return cluster_mean(kept, level) if kept else None
 
 
 def ece(scores: Sequence[float], correct: Sequence[bool], bins: int = BINS) -> float:
