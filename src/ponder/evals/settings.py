@@ -43,7 +43,7 @@ class EvalConfig(Config):
     n: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     """The strategy's samples or branches; its own number unless told."""
     options: tuple[str, ...] = ()
-    """The strategy's other options as NAME=VALUE, such as m=4 steps=true."""
+    """The strategy's other options as NAME=VALUE, such as width=4 stepwise=true."""
     select: str = ""
     """Which answer to take: vote, weighted, best, likelihood, …; the strategy's own rule unless told."""
     verifier: str = ""

@@ -6,7 +6,7 @@
 A composition of ours. Every run draws for itself, so their mistakes differ more than those within one beam, whose branches
 descend from few ancestors. `inner` is a strategy, its name, or its name with options:
 
-    ponder solve "…" --strategy repeat --option "inner=beam(width=2)" --option times=4 --n 8
+    ponder solve "…" --strategy repeat --options "inner=beam(width=2)" times=4 --n 8
 
 The rule is the inner strategy's, or a vote where that one gives its only answer or its last. An inner strategy that weighs
 its branches weighs those of all runs.
