@@ -63,7 +63,7 @@ def test_what_is_no_score_names_the_problem(found: Any) -> None:
 
 
 def test_what_a_function_raises_names_the_problem() -> None:
-    with pytest.raises(WorkError, match="problem p1: verifier 'f' failed .ZeroDivisionError"):
+    with pytest.raises(WorkError, match=r"problem p1: verifier 'f' failed .ZeroDivisionError"):
         FunctionVerifier(lambda t: 1 / 0, "f").score([trace("q", "a")])
 
 
@@ -76,7 +76,7 @@ def test_none_abstains_and_other_numbers_are_taken() -> None:
 
 @pytest.mark.parametrize("function", [lambda: 1, lambda a, b, c: 1, lambda t, *, bar: 1])
 def test_other_signatures_are_refused(function: Any) -> None:
-    with pytest.raises(ConfigError, match="takes .question, completion. or .trace."):
+    with pytest.raises(ConfigError, match=r"takes .question, completion. or .trace."):
         FunctionVerifier(function, "f")
 
 

@@ -72,7 +72,7 @@ def test_what_counts_always_ends_in_the_exact_form(reply: str) -> None:
     word = verdict(reply, C, WORDS)
     if word is not None:
         assert reply.rstrip().endswith(f"[{C} verdict] {word}")
-        assert {m for m in re.findall(rf"\[{C} verdict\] (\w+)", reply)} == {word}
+        assert set(re.findall(rf"\[{C} verdict\] (\w+)", reply)) == {word}
 
 
 def test_a_reply_in_thinking_or_cut_off_is_none() -> None:
@@ -217,6 +217,26 @@ def test_feedback() -> None:
     assert made.feedback([trace("q", "a"), trace("q", "b")]) == ["Line 2 adds wrongly."] * 2
     assert judge(lambda code: "no form").feedback([trace("q", "a")]) == [""]
     assert after_marker(f"[{C} feedback] a [{C} feedback] b", C, "feedback") == ""
+
+
+def test_inside_a_search_the_step_is_the_searchs_own() -> None:
+    """Two lines drawn as two steps: the judge is asked about each as it was cut, the end token left out."""
+    from ponder import search
+
+    asked: list[tuple[str, str]] = []
+
+    def reply(prompt: str, seed: int) -> str:
+        code = code_in(prompt)
+        parts = re.split(rf"\[{code} (?:attempt|step|end)\]\n", prompt)
+        asked.append((parts[1][:-1], parts[2][:-1]))
+        return f"[{code} verdict] yes"
+
+    engine = ScriptedEngine({"*": "one; Two\nthree"})
+    checking = Judge(Oracle(reply), "step")
+    solution = search.solve("7+8", engine, "best_of_n", 1, verifier=checking, stepwise=True)
+    assert asked == [("", "one;"), ("one;", " Two\n"), ("one; Two\n", "three")]
+    assert solution.scores == (1.0,)
+    assert solution.ledger.verified == checking.ledger.verified
 
 
 def test_loading() -> None:

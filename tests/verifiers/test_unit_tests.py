@@ -63,7 +63,7 @@ def test_a_runner_that_fails_names_the_problem() -> None:
     def broken(program: str, tests: Sequence[str]) -> Any:
         raise OSError("no room")
 
-    with pytest.raises(WorkError, match="problem p1: the runner of verifier 'tests' failed .OSError: no room"):
+    with pytest.raises(WorkError, match=r"problem p1: the runner of verifier 'tests' failed .OSError: no room"):
         UnitTests(broken).score([trace(QUESTION, ANSWER)])
     with pytest.raises(WorkError, match="1 verdicts for 3 tests"):
         UnitTests(lambda program, tests: [True]).score([trace(QUESTION, ANSWER)])
