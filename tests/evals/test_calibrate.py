@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +12,10 @@ import pytest
 from calibrate_fakes import START, Uneven
 
 from ponder import cli, config, efforts
+from ponder.cli import solve
+from ponder.cli.solve import SolveConfig
 from ponder.efforts import OPERATING, OperatingPoint, OperatingTable, operating, operating_point
+from ponder.engines.load import WEIGHTS
 from ponder.errors import CheckpointError, ConfigError, DataError
 from ponder.evals import calibrate, measure
 from ponder.evals.calibrate import CalibrateConfig
@@ -55,7 +59,7 @@ def test_levels_rise_on_problems_not_used_to_choose_them(tmp_path: Path, engine:
     assert "rise strictly" in found["verdict"]
     assert all(row["interval"][0] <= row["accuracy"] <= row["interval"][1] for row in rows)
     assert all(row["latency"] > 0 for row in rows)
-    assert rows[-1]["attempts"] == 1 < rows[0]["attempts"] <= 8
+    assert rows[-1]["attempts"] == 1 < rows[0]["attempts"] <= 4
     # true values: a sample is right 60 % of the time; the prompt has 8 tokens and each sample 10
     assert rows[0]["tokens"] == pytest.approx(19.0)
     assert {START["dev"] <= n < START["dev"] + 60 or START["test"] <= n < START["test"] + 60 for n in engine.drawn} == {
@@ -191,6 +195,34 @@ def test_reading_a_table(tmp_path: Path) -> None:
         operating(tmp_path)
 
 
+def test_solve_runs_what_the_effort_stands_for(tmp_path: Path) -> None:
+    """A model's table decides strategy, samples and thinking; who names a strategy gets that."""
+    model = tmp_path / "mini"
+    shutil.copytree(WEIGHTS / "mini", model)
+    levels = {
+        "low": OperatingPoint(strategy="greedy", effort="low"),
+        "high": OperatingPoint(strategy="vote", n=3, effort="high", accuracy=0.75),
+    }
+    calibrate.install(model, "chain", OperatingTable(levels=levels))
+    calibrate.install(model, "countdown", OperatingTable(levels={"low": OperatingPoint(strategy="sample")}))
+
+    def run(text: str = "(3+4)*5-6", **more: Any) -> dict[str, Any]:
+        return solve.run(SolveConfig(text=text, model=str(model), **more))
+
+    top = run(effort="xhigh")
+    assert (top["strategy"], top["completions"], top["effort"], top["answer"]) == ("vote", 3, "high", "29")
+    assert top["operating"] == {"level": "high", "task": "chain", "accuracy": 0.75, "interval": None, "tokens": None}
+    assert "effort high: 75.0 % right on the chain problems it was measured on" in solve.show(top)
+    least = run(effort="none")
+    assert (least["strategy"], least["completions"], least["effort"]) == ("greedy", 1, "low")
+    assert run("3, 7, 12 -> 33", effort="xhigh")["strategy"] == "sample"
+    assert run("47 + 85", effort="high")["operating"]["task"] in ("chain", "countdown")
+    told = run(strategy="vote", n=2, effort="xhigh")
+    assert (told["completions"], told["effort"], told["operating"]) == (2, "high", None)
+    usual = run(n=2)
+    assert (usual["strategy"], usual["effort"], usual["operating"]) == ("vote", "medium", None)
+
+
 def level(name: str, right: list[float], tokens: float) -> Fresh:
     return Fresh(name, Point("sample"), right, 1, {"tokens": tokens}, None)
 
@@ -215,7 +247,7 @@ def test_what_is_not_certain_is_said() -> None:
 
 def test_cheap_levels_are_tried_more_often() -> None:
     points = [Point("greedy"), Point("sample"), Point("vote", 4), Point("vote", 8)]
-    assert repeats(points, [10, 10, 40, 100]) == [1, 8, 2, 1]
+    assert repeats(points, [10, 10, 40, 100]) == [1, 4, 2, 1]
 
 
 def test_bad_input(tmp_path: Path, engine: Uneven) -> None:

@@ -10,12 +10,13 @@ from msgspec import Meta
 from ponder import progress
 from ponder.cli.terminal import printable
 from ponder.config import Config
-from ponder.types import Budget, Effort
+from ponder.types import EFFORTS, Budget, Effort
 
 if TYPE_CHECKING:
     from ponder.search import Solution
 
 Count = Annotated[int, Meta(ge=1)]
+DEFAULT = "vote"
 
 
 class SolveConfig(Config):
@@ -25,8 +26,9 @@ class SolveConfig(Config):
     """The problem."""
     model: Annotated[str, Meta(min_length=1)] = "mini"
     """mini, a model folder, a run's model, or scripted:FILE."""
-    strategy: Annotated[str, Meta(min_length=1)] = "vote"
-    """Flat: greedy, sample, vote, best_of_n, weighted_vote, rerank, adaptive, confidence.
+    strategy: str = ""
+    """What the effort stands for, else vote, unless told.
+    Flat: greedy, sample, vote, best_of_n, weighted_vote, rerank, adaptive, confidence.
     Sequential: forcing, revise. Trees: step_search, beam, dvts, hgs, mcts, particle. Several of them: repeat. Or module:attr."""
     n: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     """Samples or branches; the strategy's own number unless told (vote draws 40)."""
@@ -40,8 +42,8 @@ class SolveConfig(Config):
     """Most tokens to forward, prompt, samples and verifier together; no limit unless told."""
     budget_seconds: Annotated[float, Meta(gt=0)] | None = None
     """Most seconds of wall clock; no limit unless told."""
-    effort: Literal["low", "medium", "high"] = "medium"
-    """How long to think."""
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    """How hard to try: what `ponder calibrate` measured for the model, unless a strategy is named; else how long to think."""
     temperature: Annotated[float, Meta(ge=0, le=10)] = 1.0
     """Of the samples; greedy has none."""
     max_tokens: Count | None = None
@@ -57,33 +59,38 @@ class SolveConfig(Config):
 def run(config: SolveConfig) -> dict[str, Any]:
     """Solve, stream, grade when the problem can be checked."""
     from ponder import engines, search, verifiers
+    from ponder.cli.levels import at_effort
     from ponder.cli.watch import WHOLE, Watcher
     from ponder.search.options import read_options
     from ponder.search.select import selector
     from ponder.search.strategies import make
 
-    options = read_options(config.options)
-    name, _ = make(config.strategy, config.n, **options)  # what is wrong is said before a model is loaded
+    make(config.strategy or DEFAULT, config.n, **read_options(config.options))  # said before a model is loaded
     selector(config.select or "vote")
     verifier = verifiers.load(config.verifier) if config.verifier else None
     engine = engines.load(config.model)
+    config, known = at_effort(config, engine)
+    options = read_options(config.options)
+    name, _ = make(config.strategy or DEFAULT, config.n, **options)
+    if config.verifier and verifier is None:
+        verifier = verifiers.load(config.verifier)
     with Watcher(config.text, name in WHOLE, progress.is_quiet()) as watcher:
         solution = search.solve(
             config.text,
             engine,
-            config.strategy,
+            config.strategy or DEFAULT,
             config.n,
             config.seed,
             verifier=verifier,
             budget=_budget(config),
             select=config.select,
-            effort=config.effort if _knows_effort(engine, config.effort) else None,
+            effort=_own_effort(config.effort, engine),
             temperature=config.temperature,
             max_tokens=config.max_tokens,
             on_event=None if watcher.quiet else watcher,
             **options,
         )
-    result = _result(solution, engine, config)
+    result = _result(solution, engine, config) | {"effort": config.effort, "operating": known}
     if config.out is not None:
         from ponder.files import encode, write_atomic
 
@@ -151,6 +158,8 @@ def show(result: Mapping[str, Any]) -> str:
     lines.append(f"{ledger.forwarded:,} tokens: {ledger.prefilled:,} of prompts, {ledger.decoded:,} drawn{read}")
     if result["notes"]:
         lines.append("  ".join(f"{name.replace('_', ' ')} {_word(value)}" for name, value in result["notes"].items()))
+    if result["operating"] is not None:
+        lines.append(_level(result["operating"]))
     if result["ended"] == "budget":
         lines.append("the budget ended the search")
     if result["tree"] is not None:
@@ -158,6 +167,14 @@ def show(result: Mapping[str, Any]) -> str:
 
         lines += ["", outline(result["tree"])]
     return "\n".join(lines)
+
+
+def _level(known: Mapping[str, Any]) -> str:
+    share = known["accuracy"]
+    measured = (
+        "" if share is None else f": {100 * share:.1f} % right on the {known['task']} problems it was measured on"
+    )
+    return f"effort {known['level']}{measured}"
 
 
 def _percent(share: float) -> str:
@@ -187,6 +204,7 @@ def _headline(result: Mapping[str, Any]) -> str:
     return "   ".join(parts)
 
 
-def _knows_effort(engine: Any, effort: Effort) -> bool:
-    tokenizer = getattr(engine, "tokenizer", None)
-    return tokenizer is not None and tokenizer.effort_id(effort) is not None
+def _own_effort(effort: str | None, engine: Any) -> Effort | None:
+    """The level of thinking to ask of the model: None where it knows no such levels."""
+    effort_id = getattr(getattr(engine, "tokenizer", None), "effort_id", None)
+    return next((e for e in EFFORTS if e == effort and effort_id is not None and effort_id(e) is not None), None)

@@ -19,7 +19,7 @@ from ponder.progress import Progress
 from ponder.search.drive import Driver
 from ponder.types import Problem
 
-MOST_REPEATS = 8
+MOST_REPEATS = 4
 
 
 @dataclass(frozen=True, slots=True)
