@@ -96,13 +96,18 @@ class CountdownGrader:
 
 @dataclass(frozen=True, slots=True)
 class Countdown:
-    """The task. `numbers` are the counts to draw from, `attempts` the most attempts per effort level."""
+    """The task. `numbers` are the counts to draw from, `attempts` the most attempts per effort level.
+
+    With `commits` a demonstration never looks whether it hit: it makes one attempt and answers with it. Such a policy can
+    not tell its right answers from its wrong ones, which is what a verifier is for.
+    """
 
     numbers: tuple[int, ...] = (3,)
     highest: int = 50
     guidance: float = 0.5
     attempts: tuple[int, int, int] = (1, 4, 10)
     words: bool = False
+    commits: bool = False
     name: str = "countdown"
 
     def __post_init__(self) -> None:
@@ -157,12 +162,14 @@ class Countdown:
 
         `opening` is the first attempt's first move where it is not left to the demonstrator.
         """
-        limit = self.attempts[("low", "medium", "high").index(effort or "medium")]
+        limit = 1 if self.commits else self.attempts[("low", "medium", "high").index(effort or "medium")]
         numbers, target = tuple(sorted(problem.reference["numbers"])), problem.reference["target"]
         lines: list[str] = []
         for i in range(limit):
             steps = self._attempt(numbers, target, rng, opening if i == 0 else None)
             lines.append(_line(steps, problem.reference["numbers"]))
+            if self.commits:
+                return Demonstration(problem, f"<think>{chr(10).join(lines)}\n</think>{restate(steps)}", effort)
             if steps[-1].rest == (target,):
                 return Demonstration(problem, f"<think>{chr(10).join(lines)}!</think>{restate(steps)}", effort)
         return Demonstration(problem, f"<think>{chr(10).join(lines)}\n</think>{ABSTAIN}", effort)
