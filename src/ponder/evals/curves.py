@@ -268,10 +268,10 @@ def by_difficulty(reference: Mapping[str, float], count: int) -> dict[str, set[s
     arXiv 2408.03314, use 2,048 samples of their own for this).
     """
     values = sorted(reference.values())
-    edges = sorted({values[len(values) * i // count] for i in range(1, count)}) if values else []
+    edges = sorted({values[max(0, len(values) * i // count - 1)] for i in range(1, count)}) if values else []
     groups: dict[int, set[str]] = {}
     for name, rate in reference.items():
-        groups.setdefault(sum(edge <= rate for edge in edges), set()).add(name)
+        groups.setdefault(sum(edge < rate for edge in edges), set()).add(name)
     found: dict[str, set[str]] = {}
     for _, names in sorted(groups.items()):
         low, high = min(reference[n] for n in names), max(reference[n] for n in names)

@@ -9,7 +9,7 @@ import msgspec
 
 from ponder import config as configs
 from ponder.errors import RunError
-from ponder.evals import measure, report, report_data, search_report
+from ponder.evals import measure, report, report_data, search_report, traces
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.report import percent
 from ponder.evals.searched import PLAIN, SEARCHES, finished
@@ -82,6 +82,7 @@ def _sampled(path: Path, record: dict[str, Any], told: dict[str, Any]) -> dict[s
             "ledger": ledger,
         },
         "parts": [shown],
+        "attempts": traces.every_attempt(part.problems, rows.sampled, rows.greedy, getattr(part.task, "steps", None)),
         "timings": {"measuring": ledger["seconds"]},
     }
 

@@ -197,9 +197,10 @@ def trace(row: TreeRow, node: Node, problem: Problem) -> Trace:
         starts=starts(node),
         text=text,
         thinking=thinking,
-        answer=None if end is None else end.answer,
+        answer=end.answer if end is not None else _answer(text) if node.done else None,
         finished=node.done,
         problem_id=row.problem,
+        last=row.nodes[node.index].get("text", ""),
     )
 
 
@@ -210,6 +211,12 @@ def _text(row: TreeRow, node: Node) -> str:
         stored = row.nodes[part.index]
         text = stored["branch"] if "branch" in stored else text + stored.get("text", "")
     return text
+
+
+def _answer(text: str) -> str | None:
+    """The answer of an ended branch that was not put forward: what follows the thinking."""
+    _, mark, rest = text.partition(THINK_CLOSE)
+    return rest if mark else None
 
 
 def _thinking(text: str, opened: bool) -> str | None:

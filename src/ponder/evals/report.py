@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ponder.evals import report_figures, search_html
+from ponder.evals import attempt_html, report_figures, search_html
 from ponder.evals.page import cell, figure_grid, page, percent, prose, text, thinking
 from ponder.files import encode, write_atomic
 
@@ -39,6 +39,7 @@ def render(report: Mapping[str, Any]) -> str:
         _training(report),
         *[_traces(part) for part in report["parts"]],
         search_html.drill_down(report.get("searches")),
+        attempt_html.drill_down(report.get("attempts")),
         _planted(report),
         _details(report),
     ]

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from ponder.evals.attempts import Attempt
 from ponder.types import Problem, Step
 
 Stepper = Callable[[Problem, str], list[Step]]
 SHOWN = {"became right": 3, "stayed right": 1, "stayed wrong": 1, "became wrong": 1}
 LONGEST = 4000  # characters of thinking kept in a report
+ATTEMPT_BYTES = 300_000  # of JSON over all attempts shown
 
 
 def compare_traces(
@@ -56,6 +59,27 @@ def single_traces(problems: Sequence[Problem], rows: Sequence[Attempt], steps: S
         for p in found[:2]
     ]
     return {"counts": {kind: len(found) for kind, found in kinds.items()}, "shown": shown}
+
+
+def every_attempt(
+    problems: Sequence[Problem], sampled: Sequence[Attempt], greedy: Sequence[Attempt], steps: Stepper | None
+) -> dict[str, Any]:
+    """All attempts by problem, as many problems as fit into `ATTEMPT_BYTES` of JSON: `total` attempts, and those `shown`."""
+    groups: dict[str, list[tuple[Attempt, bool]]] = {problem.id: [] for problem in problems}
+    for rows, cold in ((sampled, False), (greedy, True)):
+        for row in rows:
+            groups[row.problem].append((row, cold))
+    shown: list[dict[str, Any]] = []
+    size = 0
+    for problem in problems:
+        rows = [
+            trace(problem, row, steps) | {"attempt": row.attempt, "greedy": cold} for row, cold in groups[problem.id]
+        ]
+        size += len(msgspec.json.encode(rows))
+        if size > ATTEMPT_BYTES and shown:
+            break
+        shown.append({"problem": problem_json(problem), "attempts": rows})
+    return {"total": len(sampled) + len(greedy), "shown": shown}
 
 
 def _change(before: bool, after: bool) -> str:

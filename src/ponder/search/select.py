@@ -156,8 +156,8 @@ def _highest(candidates: Sequence[Candidate], values: Sequence[float | None], se
     top = max(_number(values[i]) for i in able)
     tied = sorted({str(candidates[i].answer) for i in able if values[i] == top})
     winner = random.Random(f"best/{seed}").choice(tied)
-    index = next(i for i in able if values[i] == top and candidates[i].answer == winner)
-    same = sum(candidates[i].answer == winner for i in able) / len(able)
+    index = next(i for i in able if values[i] == top and str(candidates[i].answer) == winner)
+    same = sum(str(candidates[i].answer) == winner for i in able) / len(able)
     return Choice(index, _counts(candidates), (1 - same) / (len(able) + 1))
 
 
