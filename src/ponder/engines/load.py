@@ -21,7 +21,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def load(spec: str | Path, *, device: str = "cpu", dtype: str | None = None, **options: Any) -> Engine:
-    """The engine `spec` names: "mini", "mini-base", a model folder, a cached Hugging Face id, "scripted:FILE".
+    """The engine `spec` names: "mini", "mini-base", a model folder, a run, a cached Hugging Face id, "scripted:FILE".
 
     `dtype` is "bf16", "fp32" or None for what the device is fast at; further `options` go to the engine's constructor.
     ConfigError or CheckpointError in one line when there is no such thing.
@@ -31,7 +31,7 @@ def load(spec: str | Path, *, device: str = "cpu", dtype: str | None = None, **o
     if scheme in ENGINES.entries and not Path(word).is_dir():
         return ENGINES.get(scheme)(rest, device=device, dtype=dtype, **options)
     if Path(word).is_dir():
-        return folder(Path(word), device=device, dtype=dtype, **options)
+        return folder(model_in(Path(word)), device=device, dtype=dtype, **options)
     if word.count("/") == 1 and not word.startswith((".", "/", "~")) and (cached := _cached(word)) is not None:
         return folder(cached, device=device, dtype=dtype, name=word, **options)
     if "/" in word or os.sep in word:
@@ -40,6 +40,11 @@ def load(spec: str | Path, *, device: str = "cpu", dtype: str | None = None, **o
             f" (`hf download {word}`) or give a folder"
         )
     return ENGINES.get(word)("", device=device, dtype=dtype, **options)
+
+
+def model_in(path: Path) -> Path:
+    """The model's folder: `path` itself, or that of the run in `path`."""
+    return path / "model" if (path / "model" / "config.json").is_file() else path
 
 
 def folder(path: Path, *, device: str = "cpu", dtype: str | None = None, **options: Any) -> LocalEngine:

@@ -13,6 +13,7 @@ from ponder.config import Config
 from ponder.efforts import Level
 from ponder.errors import ConfigError
 from ponder.evals.measure import Measure
+from ponder.search.options import read_options
 from ponder.types import EFFORTS, Effort
 
 Count = Annotated[int, Meta(ge=1)]
@@ -32,6 +33,8 @@ class EvalConfig(Config):
 
     task: str = ""
     """Name of a task, benchmark or file reader."""
+    task_options: tuple[str, ...] = ()
+    """The task's own options as NAME=VALUE, such as numbers=[4] highest=20."""
     model: str = "mini"
     """A shipped name, a run, a Hugging Face folder, or scripted:FILE."""
     attempts: Count | None = None
@@ -99,6 +102,7 @@ def settings_of(config: EvalConfig) -> Measure:
     """The measurement an `EvalConfig` asks for."""
     return Measure(
         task=config.task,
+        options=read_options(config.task_options),
         split=config.split,
         problems=config.limit,
         attempts=config.tries,
