@@ -55,7 +55,7 @@ def run(config: ReplayConfig) -> dict[str, Any]:
     spent = Ledger()
     if config.verifier:
         verifier = open_verifier(config.verifier)
-        identity = verifier_identity(config.verifier, verifier)
+        identity = verifier_identity(config.verifier)
         before = verifier.ledger
         groups = [replace(g, rows=rescored(g.rows, found.problems, verifier, identity)[0]) for g in groups]
         spent = verifier.ledger - before

@@ -25,7 +25,7 @@ def run(config: EvalConfig) -> dict[str, Any]:
     measure.prepare(settings_of(config), config.seed)
     engine = measure.open_engine(config.model, config.device, config.rows)
     verifier = open_verifier(config.verifier) if config.verifier else None
-    search = planned(config, "" if verifier is None else verifier_identity(config.verifier, verifier))
+    search = planned(config, "" if verifier is None else verifier_identity(config.verifier))
     config = resolved(config, engine.path)
     folder = config.out or f"runs/eval-{slug(config.task)}-{slug(config.model)}"
     with Run.open(folder, "eval", configs.to_dict(config), config.resume, GROWS) as opened:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ponder.errors import ConfigError
@@ -84,9 +85,14 @@ def plan_search(
     return Search(name, made, select or made.select, verifier, budget)
 
 
-def verifier_identity(spec: str, verifier: Verifier) -> str:
-    """`spec`, with a digest of its weights where it has any, so that a verifier trained anew is another one."""
-    folder: str | None = getattr(verifier, "path", None)
+def verifier_identity(spec: str) -> str:
+    """`spec`, each part of it with a digest of its weights where it names a folder: a verifier trained anew is another one."""
+    if not Path(spec).is_dir() and "+" in spec:
+        return "+".join(verifier_identity(part) for part in spec.split("+"))
+    named = (Path(spec), Path(spec.partition(":")[2] or spec))
+    folder = next(
+        (found for place in named for found in (place, place / "model") if any(found.glob("*.safetensors"))), None
+    )
     return weights_identity(spec.rstrip("/"), folder)
 
 
