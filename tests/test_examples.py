@@ -44,6 +44,20 @@ def test_voting(root: Path) -> None:
     assert passed == sorted(passed)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (WEIGHTS / "mini-base").is_dir(), reason="the weights of 'mini-base' are not part of this checkout"
+)
+def test_verifying_and_searching(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(root / "examples" / "verify_and_search.py"), "--quick", "--out", str(tmp_path)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+    assert re.findall(r"^(best_of_n|particle) +n=(\d+)", out, re.MULTILINE) == [
+        ("best_of_n", "64"), ("particle", "8"), ("particle", "16"), ("particle", "32"),
+    ]  # fmt: skip
+    assert (tmp_path / "four" / "report.html").stat().st_size > 10_000
+    assert list((tmp_path / "curves").glob("*.svg"))
+
+
 def test_every_example_is_tested(root: Path) -> None:
     text = Path(__file__).read_text()
     for file in (root / "examples").glob("*.py"):
