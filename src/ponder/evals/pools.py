@@ -115,7 +115,7 @@ def draw(
     if missing:
         driver = Driver(rig.engine, rig.verifier if pool.scored else None)
         recorder = _Recorder(rig.task, store, pool, store.name(pool, attempt), missing, bar)
-        live = max(4, min(64, BRANCHES // pool.size))
+        live = max(4, min(256, BRANCHES // pool.size))
         other = replace(rig, seed=rig.seed + attempt * APART)
         driver.run((job_of(other, pool.search, p, pool.scored) for p in missing), recorder.done, live)
     return store.get(pool, problems, attempt)
