@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import tokenizers
+
 from ponder.engines import ScriptedEngine
 from ponder.errors import WorkError
+from ponder.text import Tokenizer
 from ponder.types import Completion, Grade, Ledger, Message, Problem, Request, Split, Trace
 
 MARK = "<|assistant|>"
@@ -103,3 +106,12 @@ class Characters:
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(map(chr, ids))
+
+
+def byte_pairs() -> Any:
+    """A vocabulary with ".\\n\\n" and " two" as tokens, among single characters."""
+    words = ["<|end|>", ".\n\n", " two", *map(chr, range(32, 127)), "\n", "é"]
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<|end|>"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"\.\n\n| two|[\s\S]"), "isolated")
+    inner.decoder = tokenizers.decoders.Fuse()
+    return Tokenizer(inner, "{{ messages[-1].content }}", {"eos_token": "<|end|>"})

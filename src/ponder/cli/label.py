@@ -58,6 +58,8 @@ class LabelConfig(Config):
     """Engine that judges; the model itself unless told."""
     votes: Annotated[int, Meta(ge=1, le=256)] = 1
     """Replies of the judge per step."""
+    steps: Literal["meaning", "search"] = "meaning"
+    """Where steps end: by meaning, or at blank lines as in a search; the miniature's are the same in both."""
     split: Literal["train", "dev", "test"] = "train"
     """Which problems; labels to train on come from train."""
     effort: Literal["low", "medium", "high"] | None = None
@@ -158,6 +160,7 @@ def _work(config: LabelConfig, task: Any, engine: Engine, judge: Judge | None) -
         judge=judge,
         effort=effort,
         seed=config.seed,
+        meaning=config.steps == "meaning",
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from verifier_fakes import Letters, letters_engine
+from verifier_fakes import Letters, byte_pairs, letters_engine
 
 from ponder import cli, tasks
 from ponder.engines import ScriptedEngine
@@ -240,9 +240,9 @@ def test_rollouts_find_what_is_true(how: str) -> None:
 def test_bisection_costs_less_than_the_scan() -> None:
     costs: dict[str, int] = {}
     for how in ("rollout", "bisect"):
-        made = work(how, letters_engine(24, 0.05), samples=8)
+        made = work(how, letters_engine(20, 0.06), samples=8)
         made.sampling = lambda used: Sampling(max_tokens=200)
-        rows = made.label(Letters().problems("train", 3))
+        rows = made.label(Letters().problems("train", 2))
         wrong = sum(row.correct is False for row in rows)
         costs[how] = made.engine.ledger.decoded // wrong
     assert costs["bisect"] * 3 < costs["rollout"]
@@ -269,6 +269,14 @@ def test_an_engine_that_returns_nothing_is_named() -> None:
     problem = Letters().problems("train", 1)[0]
     with pytest.raises(WorkError, match=rf"problem {problem.id}: engine 'scripted' returned an empty completion"):
         work("rollout", engine).label([problem])
+
+
+def test_steps_by_meaning_or_as_a_search_cuts_them() -> None:
+    engine = ScriptedEngine(lambda text, seed: "Step 1: a\nStep 2: b.\n\nc x", byte_pairs())
+    (problem,) = Letters().problems("train", 1)
+    for meaning, steps in ((True, 3), (False, 2)):
+        (row,) = work("rollout", engine, meaning=meaning).label([problem])
+        assert row.steps == steps == len(row.labels)
 
 
 def test_what_can_not_work_is_said_before() -> None:

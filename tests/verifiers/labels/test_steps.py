@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Any
 
 import pytest
-import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
+from verifier_fakes import byte_pairs
 
 from ponder.text import Tokenizer
 from ponder.verifiers.labels.steps import LEAST, align, boundaries, guarded, segment, split
@@ -92,15 +91,6 @@ def test_hostile_text_is_one_pass(piece: str) -> None:
 
 
 # ---- tokens
-
-
-def byte_pairs() -> Any:
-    """A vocabulary with ".\\n\\n" and " two" as tokens, among single characters."""
-    words = ["<|end|>", ".\n\n", " two", *map(chr, range(32, 127)), "\n", "é"]
-    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<|end|>"))
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"\.\n\n| two|[\s\S]"), "isolated")
-    inner.decoder = tokenizers.decoders.Fuse()
-    return Tokenizer(inner, "{{ messages[-1].content }}", {"eos_token": "<|end|>"})
 
 
 def test_positions_in_tokens() -> None:

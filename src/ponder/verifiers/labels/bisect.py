@@ -1,6 +1,6 @@
 """Bisection: the first wrong step of wrong solutions with a logarithm of the rollouts, several solutions from one tree.
 
-OmegaPRM (Luo et al. 2024, arXiv 2406.06592, section 3.3 and algorithm 1). A state is a prefix; its MC is the share of k
+OmegaPRM (Luo et al. 2024, arXiv 2406.06592). A state is a prefix; its MC is the share of k
 rollouts that come out right. A wrong rollout of a state with MC > 0 went wrong somewhere after it: take the prefix in the
 middle of its steps; if that has MC > 0 the error lies behind it, else in front. Every prefix tried becomes a state, whose own
 wrong rollouts may be searched next. Which one is chosen by

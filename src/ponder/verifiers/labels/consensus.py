@@ -1,6 +1,6 @@
 """Keep the labels on which rollouts and a judge agree; drop the rest.
 
-Zhang et al. 2025 (arXiv 2501.07301, section 3): rollouts err where a wrong step is lucky, judges where they are talked over;
+Zhang et al. 2025 (arXiv 2501.07301): rollouts err where a wrong step is lucky, judges where they are talked over;
 what both say is worth more than either. Soft labels count as 1 from `bar` on. A step that either left open stays open.
 """
 

@@ -2,7 +2,7 @@
 
     soft(prefix) = right / K                 hard(prefix) = 1 if right > 0 else 0
 
-Math-Shepherd (Wang et al. 2024, arXiv 2312.08935, equations 3 and 4). The label of a step is the estimate of the prefix that
+Math-Shepherd (Wang et al. 2024, arXiv 2312.08935; its soft and hard estimation). The label of a step is the estimate of the prefix that
 ends with it; the last step of a finished solution is not estimated: it is 1 if the answer is right and 0 if not. What a
 rollout earned is said by the task's grader on the whole completion, never by looking for the reference in its text. Rollouts
 that could not be graded count for nothing; a step all of whose rollouts could not be graded is not labelled.

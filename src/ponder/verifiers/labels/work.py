@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ponder.errors import ConfigError, WorkError
+from ponder.text.steps import cut, step_ids
 from ponder.types import Effort, Engine, Problem, Sampling
 from ponder.verifiers.judge import Judge
 from ponder.verifiers.labels import bisect, consensus, exact, judged, rollout
@@ -26,7 +27,10 @@ Labels = list[float | None]
 
 @dataclass(slots=True)
 class Work:
-    """How to label. `sampling` gives a problem's limits from its prompt's length; `kind` None is what `how` gives by itself."""
+    """How to label. `sampling` gives a problem's limits from its prompt's length; `kind` None is what `how` gives by itself.
+
+    `meaning` False cuts steps where a search cuts them (blank lines), True where the text has them.
+    """
 
     engine: Engine
     task: Any
@@ -40,6 +44,7 @@ class Work:
     judge: Judge | None = None
     effort: Effort | None = None
     seed: int = 0
+    meaning: bool = True
     counts: Counts = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
@@ -86,7 +91,9 @@ class Work:
         return Roller(self.engine, self.task.grader, lambda p: self.sampling(len(prompts[p.id])), k, self.seed)
 
     def _cut(self, token_ids: Sequence[int]) -> tuple[int, ...]:
-        return segment(self._tokenizer, token_ids)
+        if self.meaning:
+            return segment(self._tokenizer, token_ids)
+        return cut(token_ids, step_ids(self._tokenizer))
 
     @property
     def _tokenizer(self) -> Any:
