@@ -51,3 +51,9 @@ class Uneven(CoinEngine):
         answer = 2 * number if rng.random() < chance else 2 * number + rng.randint(1, self.wrong)
         self.spent += Ledger(prefilled=len(request.prompt_ids), decoded=10)
         return Completion(tuple(range(10)), (-0.5,) * 10, "stop", f"<think>x</think>{answer}", "x", str(answer))
+
+
+def plausible(question: str, completion: str) -> float:
+    """Likes the right sum best, and the others the less the farther off they are."""
+    number = int(question[2:-2])
+    return 1 / (1 + abs(int(completion.rpartition(">")[2]) - 2 * number))

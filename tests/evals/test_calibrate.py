@@ -158,6 +158,30 @@ def test_shipped_recipe_parses() -> None:
         assert config.load(SweepFile, file).sweep
 
 
+def test_a_verifier_joins_the_sweep(tmp_path: Path, engine: Uneven) -> None:
+    found = calibrate.run(settings(tmp_path, verifier="calibrate_fakes:plausible", most=4, alone=0))
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    points = {row["point"]: row for row in report["points"]}
+    assert points["best_of_n n=4"]["accuracy"] > points["vote n=4"]["accuracy"] + 0.1
+    assert points["best_of_n n=4"]["accuracy"] >= points["weighted_vote n=4"]["accuracy"]
+    top = list(found["levels"].values())[-1]
+    assert top["point"] == "best_of_n n=4"
+    chance = (1 - 0.1**4 + 1 - 0.7**4) / 2  # any of four right, at even and at odd numbers
+    assert points["best_of_n n=4"]["accuracy"] == pytest.approx(chance, abs=0.1)
+    table = operating(tmp_path / "run")
+    assert table is not None
+    assert list(table.tasks[TASK].levels.values())[-1].verifier == "calibrate_fakes:plausible"
+
+
+def test_folders_of_verifiers_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prm").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert calibrate.anywhere("prm") == str(tmp_path / "prm")
+    assert calibrate.anywhere("qwen:prm+confidence") == f"qwen:{tmp_path / 'prm'}+confidence"
+    assert calibrate.anywhere("judge:mini") == "judge:mini"
+    assert calibrate.anywhere("") == ""
+
+
 def test_into_the_models_folder(tmp_path: Path, engine: Uneven) -> None:
     model = tmp_path / "model"
     model.mkdir()

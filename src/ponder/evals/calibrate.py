@@ -137,7 +137,7 @@ def run(config: CalibrateConfig) -> dict[str, Any]:
     folder = config.out or f"runs/calibrate-{slug(config.task)}-{slug(config.model)}"
     settings = configs.to_dict(config) | {"sweep": msgspec.to_builtins(lines)}
     identity = measure.weights_identity(engine.name, engine.path)
-    marked = identity if verifier is None else f"{identity}+{verifier_identity(config.verifier, verifier)}"
+    marked = identity if verifier is None else f"{identity}+{verifier_identity(config.verifier)}"
     with Run.open(folder, "calibrate", settings, config.resume, GROWS) as opened:
         rig = Rig(engine, verifier, ready.task, config.seed)
         store = Store(opened, f"{marked}/{config.seed}/{content_hash(dict(ready.options))}")
@@ -175,14 +175,19 @@ def _route(
 def _table(
     config: CalibrateConfig, ready: Prepared, kept: Sequence[Fresh], identity: str, verdict: str
 ) -> OperatingTable:
-    verifier = config.verifier
-    if verifier and Path(verifier).is_dir():
-        verifier = str(Path(verifier).resolve())
-    rows = {level.name: _point(level, verifier) for level in kept}
+    rows = {level.name: _point(level, anywhere(config.verifier)) for level in kept}
     ordered = {name: rows[name] for name in NAMES if name in rows}
     return OperatingTable(
         levels=ordered, model=identity, options=dict(ready.options), problems=len(ready.fresh), verdict=verdict
     )
+
+
+def anywhere(spec: str) -> str:
+    """A verifier's name with its folders spelt out from the root, so that it is found from any directory."""
+    if not Path(spec).is_dir() and "+" in spec:
+        return "+".join(map(anywhere, spec.split("+")))
+    scheme, mark, rest = ("", "", spec) if Path(spec).is_dir() else spec.rpartition(":")
+    return f"{scheme}{mark}{Path(rest).resolve()}" if rest and Path(rest).is_dir() else spec
 
 
 def _point(level: Fresh, verifier: str) -> OperatingPoint:
