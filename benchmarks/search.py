@@ -1,6 +1,6 @@
 """What tree search costs: tokens forwarded, time, and the share of time spent outside the engine.
 
-    python benchmarks/search.py [--strategies beam dvts mcts] [--rounds 5] [--threads 1] [--dtype fp32] [--write]
+    python benchmarks/search.py [--strategies beam dvts mcts] [--rounds 5] [--dtypes fp32 bf16] [--write]
 
 One problem: a prompt of 256 random tokens, 10 steps of 32 tokens, a random model of size S (4 layers, width 192), so nothing
 ever stops early; `until=32` makes steps of exactly 32 tokens. The verifier draws its scores from a hash of the tokens and
@@ -156,37 +156,49 @@ def measure(strategy: str, engines: dict[str, Any], rounds: int) -> dict[str, An
     return row
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--strategies", nargs="+", default=["beam", "dvts", "mcts", "mcts-4"], choices=sorted(STRATEGIES))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--dtype", default="fp32", choices=sorted(DTYPES))
-    parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def run(dtype: str, strategies: Sequence[str], rounds: int) -> dict[str, Any]:
+    """All strategies in one precision."""
     model = Transformer(CONFIG, seed=0)
-    settings: dict[str, Any] = {"rows": 16, "dtype": DTYPES[options.dtype]}
+    settings: dict[str, Any] = {"rows": 16, "dtype": DTYPES[dtype]}
     engines = {
         "tree": LocalEngine(model, None, **settings),
         "reprompt": Forgetful(model, alone=True, **settings),
         "rounds": Forgetful(model, alone=False, **settings),
     }
     print(
-        f"{'':<12}{'tree':>7}{'forward':>9}{'ratio':>8}{'reprompt':>9}{'fewer':>7}{'rounds':>7}"
+        f"{dtype:<12}{'tree':>7}{'forward':>9}{'ratio':>8}{'reprompt':>9}{'fewer':>7}{'rounds':>7}"
         f"{'clock':>8}{'rounds':>7}{'cpu':>8}{'overhead':>11}"
     )
+    return {name: measure(name, engines, rounds) for name in strategies}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--strategies", nargs="+", default=["beam", "dvts", "mcts", "mcts-4"], choices=sorted(STRATEGIES)
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--dtypes", nargs="+", default=["fp32", "bf16"], choices=sorted(DTYPES))
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    exact = LocalEngine(Transformer(CONFIG, seed=0), None, rows=16, dtype=torch.float32)
+    gaps = {name: gap(exact, search(exact, name)[0]) for name in options.strategies}
+    print("log-probability gap (fp32): " + ", ".join(f"{name} {value:.1e}" for name, value in gaps.items()), flush=True)
     result: dict[str, Any] = {
         "machine": platform.processor() or platform.machine(),
         "torch": torch.__version__,
         "threads": options.threads,
-        "dtype": options.dtype,
+        "load": [],
         "setting": {"prompt": PROMPT, "steps": STEPS, "span": SPAN, "rounds": options.rounds, **STRATEGIES},
-        "strategies": {name: measure(name, engines, options.rounds) for name in options.strategies},
+        "logprob_gap": gaps,
+        "dtypes": {},
     }
-    exact = LocalEngine(model, None, rows=16, dtype=torch.float32)
-    result["logprob_gap"] = {name: gap(exact, search(exact, name)[0]) for name in options.strategies}
-    print("log-probability gap (fp32): " + ", ".join(f"{k} {v:.1e}" for k, v in result["logprob_gap"].items()))
+    for dtype in options.dtypes:
+        result["dtypes"][dtype] = run(dtype, options.strategies, options.rounds)
+        result["load"].append(round(os.getloadavg()[0], 1))
+    print(f"load of the machine after each precision: {result['load']} on {os.cpu_count()} processors")
     if options.write:
         target = Path(__file__).parent / "results" / "search.json"
         target.parent.mkdir(exist_ok=True)

@@ -204,7 +204,8 @@ def test_the_clock_cancels_and_keeps_what_has_ended() -> None:
 
 
 def test_a_step_the_verifier_can_not_be_paid_for_is_not_read() -> None:
-    """Four steps of 2 to 4 tokens and money for some of them: those in front are read, and the search ends."""
+    """Four steps of 3 tokens and 8 tokens to read them with: two are feared to take 6 and take 5 (their first token is the
+    same), a third takes 2 of the 3 that are left, and the fourth is not begun."""
 
     def act(root: Node, view: Any) -> Asked:
         (kids,) = yield Expand((root,), 4)
@@ -219,7 +220,8 @@ def test_a_step_the_verifier_can_not_be_paid_for_is_not_read() -> None:
     solution = Driver(World({"": "abcd"}), verifier).run([job])[0]
     assert solution.ledger.forwarded <= 2 * prompt + 20
     assert solution.ended == "budget"
-    assert sorted(solution.tree.scores) == [1, 2]
+    assert sorted(solution.tree.scores) == [1, 2, 3]
+    assert solution.ledger.verified == prompt + 7
 
 
 def test_a_verifier_that_says_what_it_costs_is_not_asked_for_more() -> None:
@@ -235,6 +237,28 @@ def test_a_verifier_that_says_what_it_costs_is_not_asked_for_more() -> None:
         solution = run("best_of_n", scripted(), verifier, budget=Budget(tokens=tokens))
         assert solution.ledger.forwarded <= tokens
         assert verifier.ledger.verified == solution.ledger.verified
+
+
+def test_what_a_verifier_leaves_of_its_cost_pays_for_the_next_branch() -> None:
+    """Four branches, up to 30 tokens each to judge, 5 in truth; money for one at its dearest: all are judged, one by one."""
+
+    class Sparing(Reader):
+        calls = 0
+
+        def cost(self, trace: Trace) -> int:
+            return 30
+
+        def score(self, traces: Sequence[Trace]) -> list[float | None]:
+            self.calls += 1
+            self.spent += Ledger(verified=5 * len(traces))
+            return [0.5] * len(traces)
+
+    whole = run("best_of_n", scripted(), Sparing()).ledger
+    verifier = Sparing()
+    solution = run("best_of_n", scripted(), verifier, budget=Budget(tokens=whole.forwarded - 20 + 45))
+    assert verifier.calls == 4
+    assert solution.scores == (0.5,) * 4
+    assert solution.ledger.verified == 20
 
 
 @pytest.mark.parametrize("kind", ["write", "turn"])

@@ -9,7 +9,7 @@ afterwards, to each search in proportion to what was expected of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ponder.errors import ConfigError, PonderError, WorkError
@@ -40,14 +40,20 @@ class Reader:
         fresh = [(job, node) for job, ask, _ in asks for node in job.unscored(ask.nodes)]
         if fresh and self.verifier is None:
             raise ConfigError(f"strategy '{fresh[0][0].name}' scores its steps: give it a verifier")
-        readings = self._payable(fresh)
-        if readings:
+        for readings in self._waves(fresh):
             self._judge(readings)
         for job, ask, reply in asks:
             if any(node.index not in job.tree.scores for node in ask.nodes):
                 job.exhaust()
                 continue
             reply += [job.tree.scores[node.index] for node in ask.nodes]
+
+    def _waves(self, fresh: Sequence[tuple[Job, Node]]) -> Iterator[list[Reading]]:
+        """What can be paid for, again and again: a wave may take less than was to be feared, and leave more for the next."""
+        while fresh and (readings := self._payable(fresh)):
+            yield readings
+            done = {id(reading.node) for reading in readings}
+            fresh = [(job, node) for job, node in fresh if id(node) not in done]
 
     def _payable(self, fresh: Sequence[tuple[Job, Node]]) -> list[Reading]:
         """What each budget can pay the verifier for, in the order asked."""
@@ -107,17 +113,18 @@ class Reader:
         if tell is None:
             name = "no verifier" if self.verifier is None else f"verifier '{self.verifier.name}'"
             raise ConfigError(f"strategy '{job.name}' asks for feedback in words, and {name} gives none")
-        readings = self._payable([(job, node) for node in ask.nodes])
-        if len(readings) < len(ask.nodes):
-            job.exhaust()
-            return []
         assert self.verifier is not None
-        began, before = time.perf_counter(), self.verifier.ledger
-        said: list[str] = tell([reading.trace for reading in readings])
-        seconds = time.perf_counter() - began
-        self.seconds += seconds
-        _share(readings, self.verifier.ledger - before, seconds)
-        return said
+        said: dict[int, str] = {}
+        for readings in self._waves([(job, node) for node in ask.nodes]):
+            began, before = time.perf_counter(), self.verifier.ledger
+            words: list[str] = tell([reading.trace for reading in readings])
+            seconds = time.perf_counter() - began
+            self.seconds += seconds
+            _share(readings, self.verifier.ledger - before, seconds)
+            said |= zip((reading.node.index for reading in readings), words, strict=True)
+        if len(said) < len(set(ask.nodes)):
+            job.exhaust()
+        return [said[node.index] for node in ask.nodes if node.index in said]
 
 
 def _share(readings: Sequence[Reading], spent: Ledger, seconds: float) -> None:

@@ -110,6 +110,13 @@ class Judge:
             for said, code in zip(replies, codes, strict=True)
         ]
 
+    def cost(self, trace: Trace) -> int:
+        """The most tokens that judging this trace, or speaking about it, may read and write."""
+        code, shown = self._shown(trace)
+        asks = (f"{ASKS[self.kind]}\n{FORM}".format(code=code), FEEDBACK.format(code=code))
+        longest = max(len(self.engine.encode((Message("user", shown + text),), self.effort)) for text in asks)
+        return 0 if longest >= self.engine.context else self.votes * (longest + self.sampling.max_tokens)
+
     def prompt(self, trace: Trace) -> tuple[str, str]:
         """What the judge is asked about a trace, and the code that fences it."""
         code, shown = self._shown(trace)
