@@ -2,10 +2,10 @@
 
     soft(prefix) = right / K                 hard(prefix) = 1 if right > 0 else 0
 
-Math-Shepherd (Wang et al. 2024, arXiv 2312.08935; its soft and hard estimation). The label of a step is the estimate of the prefix that
-ends with it; the last step of a finished solution is not estimated: it is 1 if the answer is right and 0 if not. What a
-rollout earned is said by the task's grader on the whole completion, never by looking for the reference in its text. Rollouts
-that could not be graded count for nothing; a step all of whose rollouts could not be graded is not labelled.
+Math-Shepherd (Wang et al. 2024, arXiv 2312.08935; its soft and hard estimation). The label of a step is the estimate of
+the prefix that ends with it; the last step of a finished solution is not estimated: it is 1 if the answer is right and 0
+if not. What a rollout earned is said by the task's grader on the whole completion, never by looking for the reference in its
+text. Rollouts that could not be graded count for nothing; a step all of whose rollouts could not be graded is not labelled.
 
 Cost: each prefix of S steps K times to its end, so about K S L / 2 tokens decoded for a solution of L tokens; its prompt and
 its steps are computed once where the engine shares prefixes. Departure: with `witness`, hard labels of a right solution are 1
