@@ -57,7 +57,8 @@ def _made(found: Any, spec: str, options: dict[str, Any]) -> Verifier:
         return found
     from ponder.verifiers.function import FunctionVerifier
 
-    return FunctionVerifier(found, **{"name": spec, **options})
+    named: dict[str, Any] = {"name": spec, **options}
+    return FunctionVerifier(found, **named)
 
 
 def _folder(folder: Path, **options: Any) -> Verifier:

@@ -24,7 +24,7 @@ from ponder.models import heads
 from ponder.models.heads import HeadedModel
 from ponder.text.tokenizer import Tokenizer
 from ponder.types import Ledger, Semantics, Trace
-from ponder.verifiers.trunk import Reading, Trunk, check_finite
+from ponder.verifiers.trunk import Reading, Trunk, probabilities
 
 
 class HeadedVerifier:
@@ -54,9 +54,7 @@ class HeadedVerifier:
         hidden_ND = self.trunk.read([reading(trace) for trace in traces]).to(self.trunk.device)
         if not len(traces):
             return []
-        logits: list[float] = self.model.logits(hidden_ND, self._features(traces)).tolist()
-        check_finite(logits, self.name)
-        return [float(p) for p in torch.sigmoid(torch.tensor(logits, dtype=torch.float64)).tolist()]
+        return [*probabilities(self.model.logits(hidden_ND, self._features(traces)), self.name)]
 
     def steps(self, traces: Sequence[Trace]) -> list[list[float]]:
         """The score of every step of each trace, the last included: what `score` gives for the trace cut there."""
@@ -99,7 +97,7 @@ class HeadedVerifier:
                     f"problem {trace.problem_id}: verifier '{self.name}' reads log-probabilities; none are given"
                 )
             rows.append(heads.features_of(np.array(trace.logprobs, dtype=np.float32))[-1:])
-        return torch.from_numpy(np.concatenate(rows)).to(self.trunk.device)
+        return torch.as_tensor(np.concatenate(rows)).to(self.trunk.device)
 
 
 def reading(trace: Trace) -> Reading:
@@ -144,8 +142,7 @@ def load(folder: Path, *, device: str = "cpu", dtype: str = "fp32", name: str = 
 
 def semantics_of(raw: Any, folder: Path) -> Semantics:
     """What the folder says its scores mean."""
-    about = cast(dict[str, Any], (raw.get("ponder") or {}).get("verifier") or {})
-    found = about.get("semantics")
+    found = cast(dict[str, dict[str, Any]], raw.get("ponder") or {}).get("verifier", {}).get("semantics")
     if found not in get_args(Semantics):
         raise CheckpointError(
             f"{folder}: config.json does not say what its scores mean; known: {', '.join(get_args(Semantics))}"

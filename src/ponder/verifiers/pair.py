@@ -48,8 +48,8 @@ class PairVerifier:
 
     def flops(self, tokens: int, attended: int) -> float:
         """The dearer of the two."""
-        prices = [part.flops for part in (self.inner, self.leaf) if hasattr(part, "flops")]  # type: ignore[attr-defined]
-        return max((float(price(tokens, attended)) for price in prices), default=0.0)
+        parts: list[Any] = [part for part in (self.inner, self.leaf) if hasattr(part, "flops")]
+        return max((float(part.flops(tokens, attended)) for part in parts), default=0.0)
 
     def fits(self, engine: Any) -> None:
         """ConfigError when either can not read what the engine writes."""

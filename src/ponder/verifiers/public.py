@@ -30,7 +30,7 @@ from ponder.errors import CheckpointError, ConfigError, unknown
 from ponder.models import heads
 from ponder.text.tokenizer import THINK_CLOSE, THINK_OPEN, Tokenizer
 from ponder.types import Ledger, Message, Semantics, Trace
-from ponder.verifiers.trunk import Reading, Trunk, check_finite
+from ponder.verifiers.trunk import Reading, Trunk, probabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,7 @@ class PublicVerifier:
         hidden_ND = self.trunk.read([Reading(ids, (len(ids),)) for ids in rendered]).to(self.trunk.device)
         if not rendered:
             return []
-        logits: list[float] = self._logits(hidden_ND).tolist()
-        check_finite(logits, self.name)
-        return [float(p) for p in torch.sigmoid(torch.tensor(logits, dtype=torch.float64)).tolist()]
+        return [*probabilities(self._logits(hidden_ND), self.name)]
 
     @property
     def ledger(self) -> Ledger:

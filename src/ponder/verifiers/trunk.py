@@ -11,11 +11,13 @@ Shapes: B rows, T new tokens, D width, L layers.
 
 from __future__ import annotations
 
+import math
 import time
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -178,9 +180,11 @@ class Trunk:
             self._ends.popitem(last=False)
 
 
-def check_finite(logits: Sequence[float], name: str) -> None:
-    """ConfigError when a verifier's weights give something that is no number."""
-    if any(z != z or z in (float("inf"), float("-inf")) for z in logits):
+def probabilities(log_odds_N: Any, name: str) -> list[float]:
+    """Log-odds as probabilities; ConfigError when they are no numbers."""
+    values: list[float] = log_odds_N.double().tolist()
+    if not all(math.isfinite(z) for z in values):
         raise ConfigError(
             f"verifier '{name}' gives scores that are no numbers: its weights are damaged; train it again"
         )
+    return [0.5 * (1.0 + math.tanh(0.5 * z)) for z in values]
