@@ -160,6 +160,13 @@ def test_damaged_weights_are_named() -> None:
         HeadedVerifier(model, TOKENIZER, "outcome", name="broken").score([trace((30,))])
 
 
+def test_scoring_leaves_a_model_in_training_as_it_is() -> None:
+    model = headed()
+    (score,) = HeadedVerifier(model, TOKENIZER, "outcome").score([trace((30, 31))])
+    assert isinstance(score, float)
+    assert all(p.requires_grad for p in model.parameters())
+
+
 def test_no_traces_no_scores() -> None:
     assert HeadedVerifier(headed(), TOKENIZER, "outcome").score([]) == []
 

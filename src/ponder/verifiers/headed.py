@@ -45,10 +45,11 @@ class HeadedVerifier:
     ) -> None:
         self.name, self.tokenizer = name, tokenizer
         self.semantics: Semantics = semantics
-        self.model = model.requires_grad_(False).to(device)
+        self.model = model.to(device)
         self.trunk = Trunk(model.trunk, device=device, dtype=dtype, cache_tokens=cache_tokens)
         self._fitting: Any = None  # the tokenizer that was compared last
 
+    @torch.no_grad()
     def score(self, traces: Sequence[Trace]) -> list[float | None]:
         """The probability at the last token of each trace."""
         hidden_ND = self.trunk.read([reading(trace) for trace in traces]).to(self.trunk.device)

@@ -106,11 +106,12 @@ class PublicVerifier:
     ) -> None:
         self.name, self.tokenizer, self.convention = name, tokenizer, convention
         self.semantics: Semantics = convention.semantics
-        self.model = model.requires_grad_(False).to(device)
+        self.model = model.to(device)
         trunk = model.trunk if convention.head == "score" else model
         self.trunk = Trunk(trunk, device=device, dtype=dtype, cache_tokens=cache_tokens)
         self._marks = _marks(convention, tokenizer, trunk.config.vocab_size, name)
 
+    @torch.no_grad()
     def score(self, traces: Sequence[Trace]) -> list[float | None]:
         """The probability of each trace's last step."""
         rendered = [render(trace, self.convention, self.tokenizer) for trace in traces]
