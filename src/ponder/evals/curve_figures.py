@@ -42,7 +42,8 @@ def known_axes(curves: Sequence[Mapping[str, Any]], axes: Sequence[str] = tuple(
 def legend(curves: Sequence[Mapping[str, Any]]) -> str:
     """Which colour is which curve, as HTML."""
     dots = "".join(
-        f'<span><i class="dot m{i % len(COLOURS)}"></i>{text(curve["label"])}</span>' for i, curve in enumerate(curves)
+        f'<span><i class="dot m{i % len(COLOURS)}{" ring" if i >= len(COLOURS) else ""}"></i>{text(curve["label"])}</span>'
+        for i, curve in enumerate(curves)
     )
     return f'<div class="legend">{dots}</div>'
 
@@ -92,7 +93,16 @@ def _drawable(curves: Sequence[Mapping[str, Any]], axis: str) -> bool:
 def _series(curve: Mapping[str, Any], axis: str, colour: int, wash: float) -> Series:
     points = sorted(curve["points"], key=lambda point: point[axis])
     columns = [[point[name] for point in points] for name in (axis, "accuracy", "low", "high")]
+    alone = len(points) == 1
     return Series(
-        curve["label"], columns[0], columns[1], columns[2], columns[3],
-        colour=colour, bars=len(points) == 1, wash=wash, dots=len(points) > 1 and not curve["flat"],
-    )  # fmt: skip
+        curve["label"],
+        columns[0],
+        columns[1],
+        columns[2],
+        columns[3],
+        colour=colour,
+        bars=alone,
+        wash=wash,
+        dashed=colour >= len(COLOURS),
+        dots=not alone and not curve["flat"],
+    )

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ponder.evals.labels import labels, short
+from ponder.evals.labels import labels, scored_by
 from ponder.evals.replay import ANY, rates, rates_at
 from ponder.evals.searched import Group
 from ponder.evals.stats import powers_of_two
@@ -232,8 +232,8 @@ def _facts(group: Group, select: str) -> dict[str, Any]:
     first = group.first
     scored = select in SCORED or not group.flat
     options = {name: value for name, value in first.options.items() if name != "n" and value not in (False, None)}
-    verifier = short(first.verifier) if scored else ""
-    return {"select": select, "verifier": verifier, "effort": group.effort, **options, "model": first.model}
+    verifier = scored_by(first.verifier) if scored else {}
+    return {"select": select, **verifier, "effort": group.effort, **options, "model": first.model}
 
 
 def _merged(found: Sequence[Curve]) -> list[Curve]:

@@ -20,11 +20,21 @@ def labels(names: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[str
 
 
 def _word(key: str, value: Any) -> str:
-    if value in (None, ""):
+    if value in (None, "", False):
         return ""
-    return str(value) if key in ("select", "verifier") else f"{key} {value}" if key == "effort" else f"{key}={value}"
+    if value is True:
+        return key
+    return (
+        str(value)
+        if key in ("select", "verifier", "weights")
+        else f"{key} {value}"
+        if key == "effort"
+        else f"{key}={value}"
+    )
 
 
-def short(verifier: str) -> str:
-    """The last part of a verifier's name."""
-    return verifier.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+def scored_by(verifier: str) -> dict[str, str]:
+    """A verifier as facts: the last part of its name, or of both names of a pair, and the digests of its weights."""
+    parts = [part.partition("@") for part in verifier.split("+")]
+    names = [name.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1] for name, _, _ in parts]
+    return {"verifier": "+".join(names), "weights": "+".join(digest for _, _, digest in parts if digest)}

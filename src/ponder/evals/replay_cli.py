@@ -12,7 +12,7 @@ from msgspec import Meta
 from ponder.config import Config
 from ponder.errors import ConfigError, unknown
 from ponder.evals import curves
-from ponder.evals.labels import labels, short
+from ponder.evals.labels import labels, scored_by
 from ponder.evals.page import percent
 from ponder.evals.replay import ANY, check, exact, rescored
 from ponder.evals.search_eval import open_verifier
@@ -80,8 +80,8 @@ def _wanted(groups: Sequence[Group], strategy: str, run: str) -> list[Group]:
 
 def _facts(group: Group) -> dict[str, Any]:
     first = group.first
-    told = {"select": first.select, "verifier": short(first.verifier), "budget": first.budget, "effort": group.effort}
-    return {**first.options, **told}
+    told = {"select": first.select, "budget": first.budget, "effort": group.effort}
+    return {**first.options, **told, **scored_by(first.verifier)}
 
 
 def _rows(name: str, group: Group, config: ReplayConfig) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 The seed of an attempt is decided by (seed of the sampling, problem, effort, attempt number), so more attempts, other
 problems or another order never repeat or change a draw. Completions are graded and stored as they finish; whatever
 ends the call early, what has finished is stored.
-Not covered: strategies that search (they bring their own driver); graders slower than the engine, which hold it up.
+Not covered: strategies that search (`searching`); graders slower than the engine, which hold it up.
 """
 
 from __future__ import annotations

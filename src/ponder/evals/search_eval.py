@@ -75,7 +75,7 @@ def show(result: Mapping[str, Any]) -> str:
     low, high = result["interval"]
     each, times = result["each"], result["overhead"]
     tries = "" if result["attempts"] == 1 else f", {result['attempts']} searches each"
-    options = " ".join(f"{name}={value}" for name, value in result["options"].items())
+    options = " ".join(f"{name}={value}" for name, value in result["apart"].items())
     lines = [
         f"{result['name']} {options} select={result['select']}".replace("  ", " "),
         f"accuracy {percent(result['accuracy'])}   95 % interval {percent(low)} to {percent(high)}   "

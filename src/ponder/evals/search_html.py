@@ -30,7 +30,7 @@ def section(searches: Mapping[str, Any] | None) -> str:
         f"<h2>Strategies on {text(searches['task'])}</h2>",
         table(COLUMNS, [_row(row, many) for row in rows]),
         f'<p class="note">{prose(NOTE)}</p>',
-        _selections(rows, many),
+        _selections(rows),
         _alarms(rows),
         _curves(searches),
         worth(searches["worth"]),
@@ -61,7 +61,7 @@ def _seconds(value: float) -> str:
 
 
 def _name(row: Mapping[str, Any], many: bool) -> str:
-    details = [f"{name}={value}" for name, value in row["options"].items()]
+    details = [f"{name}={value}" for name, value in row["apart"].items()]
     details += [f"select {row['select']}"]
     details += [f"verifier {row['verifier']}"] if row["verifier"] else []
     details += [f"budget {row['budget']}"] if row["budget"] is not None else []
@@ -71,12 +71,12 @@ def _name(row: Mapping[str, Any], many: bool) -> str:
     return f'{text(row["name"])}<small class="level wrap">{text(", ".join(details))}</small>'
 
 
-def _selections(rows: Sequence[Mapping[str, Any]], many: bool) -> str:
+def _selections(rows: Sequence[Mapping[str, Any]]) -> str:
     kept = [row for row in rows if row["branches"] > 1]
     names = [name for name in SELECTIONS if any(name in row["selections"] for row in kept)]
     if not kept or len(names) < 2:
         return ""
-    body = [[_name(row, many), *[cell(row["selections"].get(name)) for name in names]] for row in kept]
+    body = [[text(row["label"]), *[cell(row["selections"].get(name)) for name in names]] for row in kept]
     return (
         "<h3>The same branches under other selections</h3>\n"
         + table(["", *[SELECTIONS[name] for name in names]], body)

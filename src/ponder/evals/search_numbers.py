@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ponder.errors import PonderError
 from ponder.evals.overoptimisation import Scored, overoptimisation
 from ponder.evals.replay import ANY, rates
 from ponder.evals.searched import Group
@@ -17,6 +19,7 @@ from ponder.evals.summary import interval_json
 from ponder.evals.trees import TreeRow, per_problem
 from ponder.intervals import cluster_mean
 from ponder.search.select import SCORED
+from ponder.search.strategies import STRATEGIES
 from ponder.types import Ledger
 
 SELECTS = ("vote", "weighted", "best", "likelihood")
@@ -62,12 +65,22 @@ def settings(group: Group) -> dict[str, Any]:
     return {
         "name": first.name,
         "options": first.options,
+        "apart": apart(first.name, first.options),
         "select": first.select,
         "verifier": first.verifier,
         "budget": first.budget,
         "effort": group.effort,
         "flat": group.flat,
     }
+
+
+def apart(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that differ from the strategy's own defaults, and `n`; all of them for a strategy we do not know."""
+    try:
+        fields: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(STRATEGIES.get(name))}
+    except (PonderError, TypeError):
+        fields = {}
+    return {key: value for key, value in options.items() if key == "n" or fields.get(key, ...) != value}
 
 
 def selections(group: Group) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ponder.evals import curves, search_worth
-from ponder.evals.labels import labels, short
+from ponder.evals.labels import labels, scored_by
 from ponder.evals.page import percent
 from ponder.evals.search_numbers import numbers
 from ponder.evals.search_views import view
@@ -28,7 +28,8 @@ def build(path: Path) -> dict[str, Any]:
     run = open_run(path)
     sessions = [row for row in read_rows(path / METRICS) if "search" in row]
     strategies = [numbers(g, [row for row in sessions if row["search"] == g.strategy]) for g in run.groups]
-    names = labels([g.first.name for g in run.groups], [_facts(row) for row in strategies])
+    strategies.sort(key=lambda row: row["each"]["forwarded"])
+    names = labels([row["name"] for row in strategies], [_facts(row) for row in strategies])
     strategies = [row | {"label": name} for row, name in zip(strategies, names, strict=True)]
     drawn = curves.curves(run.groups, ("vote",))
     trees, attempts = _views(run)
@@ -49,7 +50,7 @@ def build(path: Path) -> dict[str, Any]:
 
 def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: row[name] for name in ("select", "budget", "effort")}
-    return {**row["options"], **told, "verifier": short(row["verifier"])}
+    return {**row["options"], **told, **scored_by(row["verifier"])}
 
 
 def axis(drawn: Sequence[curves.Curve]) -> str:
@@ -63,7 +64,7 @@ def front(found: Mapping[str, Any] | None) -> dict[str, Any]:
     assert found is not None
     top = _best(found)
     return {
-        "title": f"{found['model']} with {top['label']} solves {percent(top['accuracy'])} of {top['problems']} "
+        "title": f"{found['model']} with {top['name']} solves {percent(top['accuracy'])} of {top['problems']} "
         f"{found['task']} problems",
         "eyebrow": f"ponder eval {found['task']} --strategy {top['name']}, split {found['split']}, seed {found['seed']}",
         "lead": [best_sentence(found), *[search_worth.sentence(block) for block in found["worth"][:3]]],

@@ -15,6 +15,7 @@ from ponder.evals import measure
 from ponder.evals.searching import search_keys
 from ponder.evals.settings import FINISHED, EvalConfig, settings_of
 from ponder.evals.trees import FILE, TreeRow, TreeStore
+from ponder.files import encode
 from ponder.runs import read_record
 from ponder.types import Problem, Task
 
@@ -98,10 +99,13 @@ def open_run(path: Path) -> SearchedRun:
     store = TreeStore(path / FILE)
     problems: dict[str, Problem] = {}
     groups: list[Group] = []
+    parts: dict[bytes, measure.Part] = {}
     part: measure.Part | None = None
     for key, plain in told[SEARCHES].items():
         config = configs.build(EvalConfig, plain)
-        part = measure.prepare(settings_of(config), config.seed)
+        settings = settings_of(config)
+        name = encode([settings, config.seed])
+        part = parts[name] = parts.get(name) or measure.prepare(settings, config.seed)
         problems |= {problem.id: problem for problem in part.problems}
         groups += _groups(key, part, store, told["models"]["model"], str(path))
     assert part is not None

@@ -11,6 +11,7 @@ Not covered: several processes appending at once (the run's lock keeps them out)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class TreeKey(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, dict=True):
     """One solution with its whole tree.
 
     `name` and `options` are the strategy and its settings, `select` the rule that chose, `verifier` the scores' origin and
@@ -109,7 +110,7 @@ class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, om
         """The tree, its scores included."""
         return read({"prompt": self.prompt, "nodes": self.nodes})
 
-    @property
+    @cached_property
     def flat(self) -> bool:
         """Were all `n` branches drawn whole from the prompt, one like the other? Then fewer of them is a smaller search.
 
@@ -136,12 +137,18 @@ class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, om
 
     def candidates(self, how: Aggregate | None = None) -> list[Candidate]:
         """The finished branches as a selection sees them; `how` None aggregates scores as their meaning calls for."""
+        return self._candidates if how is None else self._aggregated(how)
+
+    @cached_property
+    def _candidates(self) -> list[Candidate]:
+        return self._aggregated(DEFAULTS[self.semantics] if self.semantics is not None else "last")
+
+    def _aggregated(self, how: Aggregate) -> list[Candidate]:
         tree = self.tree()
-        default: Aggregate = DEFAULTS[self.semantics] if self.semantics is not None else "last"
         found: list[Candidate] = []
         for end in self.ends:
             node = tree.nodes[end.node]
-            score = aggregate(tree.path_scores(node), how or default)
+            score = aggregate(tree.path_scores(node), how)
             found.append(Candidate(end.name, score, node.logprob, len(node.written), end.weight))
         return found
 
