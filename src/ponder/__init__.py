@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from ponder import models as models
     from ponder import search as search
     from ponder import tasks as tasks
+    from ponder import verifiers as verifiers
     from ponder.engines import load as load
     from ponder.errors import PonderError as PonderError
     from ponder.graders import grade as grade
     from ponder.search import Solution as Solution
     from ponder.search import solve as solve
+    from ponder.types import Budget as Budget
     from ponder.types import Completion as Completion
     from ponder.types import Grade as Grade
     from ponder.types import Ledger as Ledger
@@ -34,6 +36,7 @@ _NAMES = {
     "solve": "ponder.search",
     "Solution": "ponder.search",
     "grade": "ponder.graders",
+    "Budget": "ponder.types",
     "Problem": "ponder.types",
     "Completion": "ponder.types",
     "Grade": "ponder.types",
@@ -42,9 +45,10 @@ _NAMES = {
     "Sampling": "ponder.types",
     "PonderError": "ponder.errors",
 }
-_MODULES = ("engines", "evals", "graders", "models", "search", "tasks")
+_MODULES = ("engines", "evals", "graders", "models", "search", "tasks", "verifiers")
 
 __all__ = [  # noqa: RUF022 (objects first, then modules)
+    "Budget",
     "Completion",
     "Grade",
     "Ledger",
@@ -62,6 +66,7 @@ __all__ = [  # noqa: RUF022 (objects first, then modules)
     "models",
     "search",
     "tasks",
+    "verifiers",
     "__version__",
 ]
 
