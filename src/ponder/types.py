@@ -121,7 +121,14 @@ class Ledger:
         return self.prefilled + self.decoded + self.verified
 
     def __add__(self, other: Ledger) -> Ledger:
-        return Ledger(*(getattr(self, n) + getattr(other, n) for n in self.__slots__))
+        return Ledger(
+            self.cached + other.cached,
+            self.prefilled + other.prefilled,
+            self.decoded + other.decoded,
+            self.verified + other.verified,
+            self.flops + other.flops,
+            self.seconds + other.seconds,
+        )
 
     def __sub__(self, other: Ledger) -> Ledger:
         return Ledger(*(getattr(self, n) - getattr(other, n) for n in self.__slots__))

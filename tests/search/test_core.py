@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from contract_fakes import PROBLEMS, Reader, Slow, endless, run, scripted
+from contract_fakes import PROBLEMS, TOKENIZER, Reader, Slow, endless, run, scripted
 from hypothesis import given
 from hypothesis import strategies as st
 from step_world import HARD, Paths, World, words
@@ -407,6 +407,26 @@ def test_the_driver_keeps_searches_in_step() -> None:
 def test_scores_of_steps_as_one_number(how: Any, value: float) -> None:
     assert aggregate([0.5, 0.8, 0.2], how) == pytest.approx(value)
     assert aggregate([], how) is None
+
+
+@pytest.mark.parametrize("strategy", ["beam", "particle", "mcts", "revise", "best_of_n"])
+def test_a_verifier_sees_the_branch_and_its_last_step(strategy: str) -> None:
+    seen: list[Trace] = []
+
+    class Records(Reader):
+        def score(self, traces: Sequence[Trace]) -> list[float | None]:
+            seen.extend(traces)
+            return super().score(traces)
+
+    solution = run(strategy, scripted(), Records())
+    decode = TOKENIZER.decode
+    assert len(seen) == len(solution.tree.scores)
+    for trace in seen:
+        ids = trace.token_ids[:-1] if trace.finished and trace.token_ids[-1] in TOKENIZER.stop_ids else trace.token_ids
+        assert trace.text == decode(ids)
+        assert decode(trace.token_ids[: trace.starts[-1]]) + trace.last == trace.text
+        assert (trace.answer is not None) == (trace.finished and "</think>" in trace.text)
+        assert len(trace.logprobs) == len(trace.token_ids)
 
 
 def test_a_verifier_that_fails_names_problem_and_step() -> None:

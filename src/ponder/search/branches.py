@@ -6,8 +6,7 @@ become the limits of each expansion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ponder.engines.write import assemble, opens
@@ -28,6 +27,15 @@ class Branches:
     owner: str
     problem_id: str
     _texts: dict[int, Completion] = field(default_factory=dict[int, Completion])
+    _think: tuple[int | None, int | None] = (None, None)
+    _ends: frozenset[int] | None = None
+    _step_stops: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._think = getattr(self.tokenizer, "think_open", None), getattr(self.tokenizer, "think_close", None)
+        ends = getattr(self.tokenizer, "stop_ids", None)
+        self._step_stops = (*self.sampling.stop_ids, *self.step_ids)
+        self._ends = None if ends is None else frozenset((*self.sampling.stop_ids, *ends))
 
     def plant(self, prompt_ids: tuple[int, ...]) -> Node:
         """The root."""
@@ -49,36 +57,27 @@ class Branches:
         """How to draw a child of `node` with at most `most` tokens."""
         base = self.sampling
         temperature = base.temperature if ask.temperature is None else ask.temperature
-        if not node.written and ask.until == "end" and most == base.max_tokens:
-            return replace(base, seed=seed, temperature=temperature)
-        budget, reserve = base.think_budget, base.answer_reserve
-        if not (node.opened or not node.written) or (budget is None and not reserve):
-            budget, reserve = None, 0  # the thinking is over, or nothing limits it
-        else:
-            budget, reserve = self.thinking_room(node), 0
-            if most < self.room(node) and budget >= most:
-                budget = None  # the expansion pauses before the thinking would be closed
-        return replace(
-            base,
-            seed=seed,
-            temperature=temperature,
-            max_tokens=most,
-            stop_ids=self._stops(ask.until),
-            think_budget=budget,
-            answer_reserve=reserve,
-        )
+        stops, budget, reserve = base.stop_ids, base.think_budget, base.answer_reserve
+        if node.written or ask.until != "end" or most != base.max_tokens:
+            stops = self._stops(ask.until)
+            if (budget is None and not reserve) or not (node.opened or not node.written):
+                budget, reserve = None, 0  # nothing limits the thinking, or it is over
+            else:
+                budget, reserve = self.thinking_room(node), 0
+                if most < self.room(node) and budget >= most:
+                    budget = None  # the expansion pauses before the thinking would be closed
+        return Sampling(temperature, base.top_k, base.top_p, base.min_p, most, stops, seed, budget, reserve)
 
     def _stops(self, until: Until) -> tuple[int, ...]:
-        close = getattr(self.tokenizer, "think_close", None)
         if until == "step":
             if not self.step_ids:
                 raise ConfigError(
                     f"strategy '{self.owner}' works step by step, and nothing says where a step ends: give the engine a "
                     "tokenizer, or the strategy a number of tokens (until=32)"
                 )
-            return (*self.sampling.stop_ids, *self.step_ids)
-        if until == "think" and close is not None:
-            return (*self.sampling.stop_ids, close)
+            return self._step_stops
+        if until == "think" and self._think[1] is not None:
+            return (*self.sampling.stop_ids, self._think[1])
         return self.sampling.stop_ids
 
     def child(self, node: Node, completion: Completion, until: Until, capped: bool) -> Node:
@@ -104,19 +103,17 @@ class Branches:
         if completion.finish in ("cancelled", "error"):
             return completion.finish
         if completion.finish == "stop":
-            ends = getattr(self.tokenizer, "stop_ids", None)
-            own = (*self.sampling.stop_ids, *(ends or ()))
-            return "stop" if ends is None or completion.token_ids[-1] in own or until == "end" else None
+            return "stop" if self._ends is None or completion.token_ids[-1] in self._ends or until == "end" else None
         if capped or (
             isinstance(until, int) and len(node.written) + len(completion.token_ids) < self.sampling.max_tokens
         ):
             return None
         return "length"
 
-    def _thinking(self, node: Node, ids: Sequence[int]) -> tuple[bool, int]:
+    def _thinking(self, node: Node, ids: tuple[int, ...]) -> tuple[bool, int]:
         """Whether the branch is inside its thinking after `ids`, and how many thinking tokens it has then."""
-        open_id, close_id = getattr(self.tokenizer, "think_open", None), getattr(self.tokenizer, "think_close", None)
-        opened, inside = node.opened, tuple(ids)
+        open_id, close_id = self._think
+        opened, inside = node.opened, ids
         if not opened and not node.written and inside and inside[0] == open_id:
             opened, inside = True, inside[1:]
         if not opened:
@@ -142,7 +139,7 @@ class Branches:
     def write(self, node: Node, ids: tuple[int, ...], drop: int) -> Node:
         """The node of `ids` behind `node`, in place of its last `drop` tokens."""
         keep = len(node.written) - drop
-        start = Node(None, -1, 0, node.prompt_ids, opened=opens(self.tokenizer, node.prompt_ids))
+        start = Node(None, -1, 0, node.prompt_ids, opened=self._opens(node.prompt_ids))
         opened, thought = self._thinking(start, node.written[:keep] + ids)
         return self.tree.add(
             node,
@@ -162,6 +159,22 @@ class Branches:
 
     # ---- reading
 
+    def _opens(self, prompt_ids: tuple[int, ...]) -> bool:
+        """Does this prompt end inside the thinking?"""
+        root = self.tree.root
+        return root.opened if prompt_ids is root.prompt_ids else opens(self.tokenizer, prompt_ids)
+
+    def last(self, node: Node) -> str:
+        """The text of the node's own span: what it adds to the text before it."""
+        if self.tokenizer is None:
+            return ""
+        above = node.parent
+        if above is not None and not (node.dropped or node.fresh) and above.index in self._texts and not above.done:
+            before = self._texts[above.index].text
+        else:
+            before = self.tokenizer.decode(node.written[: len(node.written) - node.span])
+        return self.completion(node).text[len(before) :]
+
     def completion(self, node: Node) -> Completion:
         """What stands written on the branch, as an engine would return it."""
         if node.index not in self._texts:
@@ -172,7 +185,7 @@ class Branches:
                 node.drawn,
                 forced(node),
                 node.finish or "length",
-                opened=opens(self.tokenizer, node.prompt_ids),
+                opened=self._opens(node.prompt_ids),
                 problem_id=self.problem_id,
                 request_id=f"{self.problem_id}{node.place}",
             )
@@ -191,11 +204,5 @@ def forced(node: Node) -> tuple[bool, ...]:
 
 
 def starts(node: Node) -> tuple[int, ...]:
-    """Where the spans of the branch begin in what is written since its last turn."""
-    found: list[int] = []
-    for part in node.turn:
-        at = len(part.written) - part.span
-        found = [start for start in found if start < at]
-        if part.span:
-            found.append(at)
-    return tuple(found) or (0,)
+    """Where the spans of the branch begin in what is written since its last turn; at least a 0."""
+    return node.starts or (0,)

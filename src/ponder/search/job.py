@@ -150,8 +150,9 @@ class Job:
 
     def value(self, node: Node, how: Aggregate | None = None) -> float | None:
         """The scores along the branch as one number."""
-        default: Aggregate = DEFAULTS[self.semantics] if self.semantics is not None else "last"
-        return aggregate(self.tree.path_scores(node), how or default)
+        if how is None:
+            how = DEFAULTS[self.semantics] if self.semantics is not None else "last"
+        return self.tree.last_score(node) if how == "last" else aggregate(self.tree.path_scores(node), how)
 
     def answers(self, nodes: Sequence[Node]) -> list[str | None]:
         """The equivalence class of each finished node's answer; None abstains."""
@@ -212,7 +213,7 @@ class Job:
     def child(self, node: Node, completion: Completion, until: Until, capped: bool) -> Node:
         """The node of a continuation, paid for: what stands before it was computed already."""
         count, before = len(completion.token_ids), len(node.prompt_ids) + len(node.written)
-        self.purse.spend(self.purse.priced(Ledger(cached=before, decoded=count), count, before))
+        self.purse.draw(count, before)
         return self._branches.child(node, completion, until, capped)
 
     def write(self, node: Node, text: str, drop: int) -> Node | None:
@@ -243,7 +244,6 @@ class Job:
     def trace(self, node: Node, texts: bool) -> Trace:
         """What a verifier sees of a branch."""
         said = self.completion(node) if texts else None
-        before = node.written[: len(node.written) - node.span]
         return Trace(
             messages=self.problem.messages,
             prompt_ids=node.prompt_ids,
@@ -255,25 +255,24 @@ class Job:
             answer=None if said is None or not node.done else said.answer,
             finished=node.done,
             problem_id=self.problem.id,
-            last="" if said is None or self.tokenizer is None else said.text[len(self.tokenizer.decode(before)) :],
+            last="" if said is None else self._branches.last(node),
         )
 
     def unread(self, node: Node) -> int:
         """Tokens of the branch, its prompt included, that the verifier has not seen."""
         tokens = 0
-        for part in reversed(node.turn):
-            if part.index in self._read:
-                return tokens
-            tokens += part.span
-            if part.fresh:
-                return tokens + len(part.prompt_ids)
-        return tokens + (0 if self.tree.root.index in self._read else len(node.prompt_ids))
+        at: Node | None = node
+        while at is not None and at.index not in self._read:
+            tokens += at.span + (len(at.prompt_ids) if at.fresh else 0)
+            at = None if at.fresh else at.parent
+        return tokens
 
     def read(self, node: Node) -> None:
         """The verifier has now seen the branch."""
-        self._read.update(part.index for part in node.turn)
-        if not node.turn or not node.turn[0].fresh:
-            self._read.add(self.tree.root.index)
+        at: Node | None = node
+        while at is not None and at.index not in self._read:
+            self._read.add(at.index)
+            at = None if at.fresh else at.parent
 
     # ---- money
 

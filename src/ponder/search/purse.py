@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ponder.types import Budget, Ledger
 
@@ -13,13 +13,24 @@ NOTHING = Ledger()
 
 @dataclass(slots=True)
 class Purse:
-    """A ledger under a budget (None: no limit). `flops` prices (tokens, positions attended to) of the engine's model; None
-    when that is not known."""
+    """A ledger under a budget (None: no limit). `flops` prices (tokens, positions attended to) of the engine's model, linear
+    in both; None when that is not known."""
 
     budget: Budget | None = None
     flops: Callable[[int, int], float] | None = None
-    ledger: Ledger = NOTHING
     deadline: float | None = None
+    _spent: Ledger = NOTHING
+    _draws: list[int] = field(default_factory=lambda: [0, 0, 0])  # tokens cached and drawn, positions attended to
+
+    @property
+    def ledger(self) -> Ledger:
+        """What has been spent."""
+        cached, drawn, attended = self._draws
+        if drawn:
+            flops = 0.0 if self.flops is None else self.flops(drawn, attended)
+            self._spent += Ledger(cached=cached, decoded=drawn, flops=flops)
+            self._draws = [0, 0, 0]
+        return self._spent
 
     def start(self) -> None:
         """The clock of a budget in seconds begins to run."""
@@ -27,7 +38,14 @@ class Purse:
             self.deadline = time.perf_counter() + self.budget.seconds
 
     def spend(self, spent: Ledger) -> None:
-        self.ledger = self.ledger + spent
+        self._spent = self._spent + spent
+
+    def draw(self, count: int, before: int) -> None:
+        """Charge `count` tokens drawn behind `before` others, which were computed already."""
+        draws = self._draws
+        draws[0] += before
+        draws[1] += count
+        draws[2] += count * before + count * (count + 1) // 2
 
     def priced(self, spent: Ledger, count: int, before: int) -> Ledger:
         """`spent` with the FLOPs of `count` tokens in a row behind `before` others."""

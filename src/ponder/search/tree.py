@@ -39,6 +39,8 @@ class Node:
     thought: int = 0
     depth: int = 0
     place: str = ""
+    fresh: bool = True
+    starts: tuple[int, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -64,12 +66,6 @@ class Node:
             nodes.append(node)
             node = node.parent
         return tuple(reversed(nodes))
-
-    @property
-    def fresh(self) -> bool:
-        """Does the node begin with a prompt of its own: the root, and every new turn?"""
-        above = self.parent
-        return above is None or (self.prompt_ids is not above.prompt_ids and self.prompt_ids != above.prompt_ids)
 
     @property
     def turn(self) -> tuple[Node, ...]:
@@ -111,14 +107,36 @@ class Tree:
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
 
-    def add(self, parent: Node | None, **fields: Any) -> Node:
+    def add(
+        self,
+        parent: Node | None,
+        prompt_ids: tuple[int, ...],
+        written: tuple[int, ...] = (),
+        drawn: tuple[float, ...] = (),
+        span: int = 0,
+        finish: Finish | None = None,
+        forced: bool = False,
+        dropped: int = 0,
+        opened: bool = False,
+        thought: int = 0,
+    ) -> Node:
         """A new node under `parent`, numbered."""
-        number = 0 if parent is None else self._children.get(parent.index, 0)
-        place = "" if parent is None else f"{parent.place}.{number}"
-        depth = 0 if parent is None else parent.depth + 1
-        node = Node(parent, len(self.nodes), number, depth=depth, place=place, **fields)
+        number, place, depth, fresh = 0, "", 0, True
         if parent is not None:
+            number = self._children.get(parent.index, 0)
             self._children[parent.index] = number + 1
+            place, depth = f"{parent.place}.{number}", parent.depth + 1
+            fresh = prompt_ids is not parent.prompt_ids and prompt_ids != parent.prompt_ids
+        at = len(written) - span
+        starts = () if parent is None or fresh else parent.starts
+        if starts and starts[-1] >= at:  # some were dropped
+            starts = tuple(start for start in starts if start < at)
+        if span:
+            starts = (*starts, at)
+        node = Node(
+            parent, len(self.nodes), number, prompt_ids, written, drawn, span, finish, forced, dropped, opened, thought,
+            depth, place, fresh, starts,
+        )  # fmt: skip
         self.nodes.append(node)
         return node
 
@@ -136,8 +154,25 @@ class Tree:
 
     def path_scores(self, node: Node) -> list[float]:
         """The scores along the branch of `node` since its last turn, those that were given."""
-        found = (self.scores.get(step.index) for step in node.turn)
-        return [score for score in found if score is not None]
+        found: list[float] = []
+        at: Node | None = node
+        while at is not None:
+            score = self.scores.get(at.index)
+            if score is not None:
+                found.append(score)
+            at = None if at.fresh else at.parent
+        found.reverse()
+        return found
+
+    def last_score(self, node: Node) -> float | None:
+        """The last of `path_scores`."""
+        at: Node | None = node
+        while at is not None:
+            score = self.scores.get(at.index)
+            if score is not None:
+                return score
+            at = None if at.fresh else at.parent
+        return None
 
     @property
     def tokens(self) -> int:
