@@ -98,7 +98,7 @@ def test_a_process_model_learns_to_check_every_step(trunk: str, rows: str, tmp_p
 
 
 def test_going_on_from_a_verifier(trunk: str, rows: str, tmp_path: Path) -> None:
-    first = outcome.run(settings(outcome.OutcomeConfig, tmp_path / "a", trunk, [{"file": rows}]))
+    first = outcome.run(settings(outcome.OutcomeConfig, tmp_path / "a", trunk, [{"file": rows}], steps=60))
     second = outcome.run(
         settings(outcome.OutcomeConfig, tmp_path / "b", str(tmp_path / "a"), [{"file": rows}], steps=1, eval_every=1)
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -116,7 +117,7 @@ class FilePart:
         if not self.rows:
             what = "labelled steps" if kind is not None else "known correctness"
             raise DataError(f"{self.path}: no training rows with {what} among its {len(rows)} rows")
-        self.shuffled = Shuffled(len(self.rows), (self.path, seed))
+        self.shuffled = Shuffled(len(self.rows), (Path(self.path).name, seed))
 
     def make(self, counts: Sequence[int]) -> list[tuple[LabelledSample, str]]:
         return [self.rows[self.shuffled[count]] for count in counts]

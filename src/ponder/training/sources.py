@@ -179,7 +179,7 @@ class FilePart:
         self.rows = [usable(row, self.columns) for row in rows]
         if not self.rows:
             raise DataError(f"{self.path}: no rows")
-        self.shuffled = Shuffled(len(self.rows), (str(self.path), seed))
+        self.shuffled = Shuffled(len(self.rows), (Path(self.path).name, seed))
 
     def make(self, count: int, tokenizer: Tokenizer) -> tuple[Example, str]:
         row = self.rows[self.shuffled[count]]
