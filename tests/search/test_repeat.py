@@ -5,8 +5,9 @@ from step_world import ends, explore, words
 
 from ponder.errors import ConfigError
 from ponder.search.beam import Beam
+from ponder.search.options import describe, plain_name
 from ponder.search.repeat import Repeat, read_strategy
-from ponder.search.strategies import make, wants_verifier
+from ponder.search.strategies import STRATEGIES, make, wants_verifier
 
 STEPS = {"": "abcd", "a": "1", "b": "2", "c": "3", "d": "2"}
 
@@ -50,3 +51,14 @@ def test_a_strategy_in_words() -> None:
         Repeat("beam", times=0)
     with pytest.raises(ConfigError, match="draws exactly 1"):
         Repeat("greedy", n=2)
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES.entries))
+def test_a_strategy_is_named_as_the_registry_names_it(name: str) -> None:
+    assert plain_name(make(name)[1]) == name
+
+
+@pytest.mark.parametrize("name", ["beam", "best_of_n", "step_search"])
+def test_an_inner_strategy_is_read_as_it_was_written(name: str) -> None:
+    inner = make(name, n=3)[1]
+    assert read_strategy(describe(name, inner)) == inner

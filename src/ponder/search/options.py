@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -49,9 +50,14 @@ def describe(name: str, strategy: Any) -> str:
     return f"{name}({shown})" if shown else name
 
 
+def plain_name(strategy: Any) -> str:
+    """The name of a strategy's class as a name is written: StepSearch is step_search, BestOfN best_of_n."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(strategy).__name__).lower()
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return describe(type(value).__name__.lower(), value)
+        return describe(plain_name(value), value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):

@@ -11,6 +11,7 @@ from ponder.config import allowed
 from ponder.errors import ConfigError, unknown
 from ponder.registry import Registry
 from ponder.search.asks import Strategy
+from ponder.search.options import plain_name
 from ponder.search.select import SCORED, selector
 
 STRATEGIES = Registry(
@@ -44,7 +45,7 @@ def make(strategy: str | Strategy, n: int | None = None, /, **options: Any) -> t
     ConfigError: an unknown strategy or option (nearest name first), an impossible value, a strategy without `n`.
     """
     if not isinstance(strategy, str):
-        return type(strategy).__name__.lower(), strategy
+        return plain_name(strategy), strategy
     kind = STRATEGIES.get(strategy)
     fields = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "needs_verifier"}
     if n is not None and options.setdefault("n", n) != n:
