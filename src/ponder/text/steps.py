@@ -12,17 +12,22 @@ from typing import Any
 
 MINI_STEPS = ("\n", ";")
 STEPS = ("\n\n",)
+LINES = ("\n",)
 
 
 def step_ids(tokenizer: Any, steps: Sequence[str] | None = None) -> tuple[int, ...]:
     """The tokens that end a step: those whose text holds one of `steps`. Empty without a tokenizer.
 
-    A vocabulary of byte pairs has many tokens that end in a blank line (".\\n\\n", ")\\n\\n"); all of them count.
+    A vocabulary of byte pairs has many tokens that end in a blank line (".\\n\\n", ")\\n\\n"); all of them count. Where none
+    holds a blank line, a line ends a step.
     """
     if tokenizer is None or not hasattr(tokenizer, "inner"):
         return ()
-    wanted = tuple(steps) if steps is not None else MINI_STEPS if tokenizer.is_mini else STEPS
-    return _step_ids(tokenizer, wanted)
+    if steps is not None:
+        return _step_ids(tokenizer, tuple(steps))
+    if tokenizer.is_mini:
+        return _step_ids(tokenizer, MINI_STEPS)
+    return _step_ids(tokenizer, STEPS) or _step_ids(tokenizer, LINES)
 
 
 @lru_cache(maxsize=16)
