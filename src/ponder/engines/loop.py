@@ -4,7 +4,7 @@ Finished rows leave at once. Free slots are refilled when an eighth of them is f
 admitting one sequence at a time costs more than it gains; where the stepper wants rows dense, the same threshold moves the
 highest rows into the holes. Nothing here depends on who calls: `local` feeds tickets in and takes events out.
 
-Shapes: B rows in use, V vocabulary.
+Shapes: B rows in use, V vocabulary, A steps ahead.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from ponder.errors import WorkError
 from ponder.models import ModelConfig
 from ponder.text import Tokenizer
 from ponder.types import DoneEvent, Finish, Ledger, TokenEvent
+
+AHEAD = 16  # steps for which uniform numbers are computed at once
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class Loop:
         self.rows = Rows(rows, config.vocab_size, think)
         self.meter = Meter()
         self._knobs: Knobs | None = None
+        self._ahead_AB: Tensor | None = None  # uniform numbers of the next steps, see `_uniforms`
+        self._used = 0
         self._draw = getattr(stepper, "draw", draw)  # a stepper may have a faster way to the same draws
 
     @property
@@ -132,6 +136,7 @@ class Loop:
 
     def _changed(self) -> None:
         """Rows came or went."""
+        self._ahead_AB = None
         rows = self.rows
         rows.sync()
         if self.stepper.dense and len(rows) and not self.queue:
@@ -160,7 +165,7 @@ class Loop:
         indices = (torch.from_numpy(x) for x in (state["token"][active], active, positions_B))
         logits_BV = self.stepper.decode_step(*indices)
         assert self._knobs is not None
-        uniform_B = torch.from_numpy(uniforms(state["key"][active], state["length"][active])).to(logits_BV.device)
+        uniform_B = self._uniforms().to(logits_BV.device)
         tokens, logprobs = (x.cpu().numpy() for x in self._draw(logits_BV, self._knobs, uniform_B))
         forced_B = self._force(tokens, logprobs, logits_BV) if rows.any_budget else None
         if not np.isfinite(logprobs).all():
@@ -174,6 +179,16 @@ class Loop:
             self._finish(slot, "stop" if rows.stopped(slot) else "length")
         if len(ended):
             self._changed()
+
+    def _uniforms(self) -> Tensor:
+        """One number per active row for this step; computed for AHEAD steps at once, since they hang on nothing drawn."""
+        if self._ahead_AB is None or self._used == AHEAD:
+            active, state = self.rows.active, self.rows.state
+            steps_AB = state["length"][active] + np.arange(AHEAD)[:, None]
+            self._ahead_AB = torch.from_numpy(uniforms(state["key"][active], steps_AB))
+            self._used = 0
+        self._used += 1
+        return self._ahead_AB[self._used - 1]
 
     def _charge(self, positions_B: Ints) -> None:
         """Decoded tokens; the step that fed a prompt's last token was already counted as prefilled, its FLOPs here."""
