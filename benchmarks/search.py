@@ -49,7 +49,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "beam": {"n": 16, "until": SPAN},
     "dvts": {"n": 16, "until": SPAN},
     "mcts": {"n": 40, "until": SPAN},
-    "mcts-4": {"n": 40, "leaves": 4, "until": SPAN},
+    "mcts-4": {"n": 160, "leaves": 4, "until": SPAN},
     "step_search": {"n": 16, "until": SPAN},
     "particle": {"n": 16, "until": SPAN},
 }
