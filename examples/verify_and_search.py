@@ -1,7 +1,7 @@
 """Train a process and an outcome verifier for the miniature, search with them, and read what that bought.
 
 Cells (`# %%`) as in a notebook: run them one by one in an editor, or all: python examples/verify_and_search.py
-Half an hour on one core with the shipped recipes; `--quick` walks through everything in a minute and learns nothing.
+Training takes a quarter of an hour on one core with the shipped recipes; `--quick` walks through everything and learns nothing.
 Every stage is a run directory under runs/search: what is finished is not done again.
 """
 

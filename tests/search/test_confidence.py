@@ -14,7 +14,7 @@ from search_lines import HARD, Voiced, lines
 from ponder import search
 from ponder.errors import ConfigError
 from ponder.search import Driver, make_job
-from ponder.search.confidence import lowest, quantile
+from ponder.search.confidence import lowest
 from ponder.types import Sampling
 
 WARM = ["<think>aaaa</think>1", "<think>abba</think>1", "<think>aaba</think>1", "<think>azza</think>2"]
@@ -71,7 +71,7 @@ def test_a_trace_is_judged_only_by_full_windows_while_it_is_written() -> None:
     solution = solve(WARM + REST, window=50)
     assert solution.notes["dropped"] == 0
     means = [-0.1, (6 * -0.1 - 2) / 8, (7 * -0.1 - 1) / 8, (6 * -0.1 - 6) / 8, (11 * -0.1 - 6) / 13, -0.1]
-    bar = quantile([exp(m) for m in means[:4]], 0.5)
+    bar = np.quantile([exp(m) for m in means[:4]], 0.5)
     expected = [exp(m) if exp(m) >= bar else None for m in means]
     assert [c.weight for c in solution.candidates] == pytest.approx([*expected[:4], expected[5], expected[4]])
 
@@ -108,11 +108,6 @@ def test_lowest_is_the_worst_window(logprobs: list[float], window: int) -> None:
     size = min(window, len(logprobs))
     naive = min(sum(logprobs[i : i + size]) / size for i in range(len(logprobs) - size + 1))
     assert lowest(logprobs, window) == pytest.approx(exp(naive))
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0, 1))
-def test_quantile_is_numpys(values: list[float], share: float) -> None:
-    assert quantile(values, share) == pytest.approx(float(np.quantile(values, share)), abs=1e-12)
 
 
 @pytest.mark.parametrize(

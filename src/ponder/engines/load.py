@@ -31,7 +31,7 @@ def load(spec: str | Path, *, device: str = "cpu", dtype: str | None = None, **o
     if scheme in ENGINES.entries and not Path(word).is_dir():
         return ENGINES.get(scheme)(rest, device=device, dtype=dtype, **options)
     if Path(word).is_dir():
-        return folder(model_in(Path(word)), device=device, dtype=dtype, **options)
+        return folder(models.model_in(word), device=device, dtype=dtype, **options)
     if word.count("/") == 1 and not word.startswith((".", "/", "~")) and (cached := _cached(word)) is not None:
         return folder(cached, device=device, dtype=dtype, name=word, **options)
     if "/" in word or os.sep in word:
@@ -40,11 +40,6 @@ def load(spec: str | Path, *, device: str = "cpu", dtype: str | None = None, **o
             f" (`hf download {word}`) or give a folder"
         )
     return ENGINES.get(word)("", device=device, dtype=dtype, **options)
-
-
-def model_in(path: Path) -> Path:
-    """The model's folder: `path` itself, or that of the run in `path`."""
-    return path / "model" if (path / "model" / "config.json").is_file() else path
 
 
 def folder(path: Path, *, device: str = "cpu", dtype: str | None = None, **options: Any) -> LocalEngine:

@@ -30,6 +30,12 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def model_in(path: str | Path) -> Path:
+    """The model's folder: `path` itself, or that of the run in `path`, whose own config.json describes no model."""
+    folder = Path(path)
+    return folder / "model" if (folder / "model" / "config.json").is_file() else folder
+
+
 def load_config(path: str | Path) -> ModelConfig:
     """The configuration in folder `path`; CheckpointError when there is none that ponder can use."""
     return hf.read_config(read_config(path), str(Path(path) / "config.json"))

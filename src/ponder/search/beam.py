@@ -19,6 +19,7 @@ prefix at every step, as a search without a shared tree does, costs about 1 + T 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ponder.search.asks import Explore, Until, View, Withdraw
@@ -45,7 +46,7 @@ class Beam:
         width = min(self.width, self.n)
         keep, rounds, copies = self.n // width, Rounds(view, self.max_steps), 0
         alive, ended, draws = [root], list[Node](), self.n
-        try:
+        with suppress(GeneratorExit):  # the budget ended; what was counted so far still counts
             while alive and rounds.another():
                 kids = yield from grow(alive, draws, self.until)
                 fresh = distinct([*ended, *kids])[len(ended) :]
@@ -56,6 +57,4 @@ class Beam:
                 alive, draws = [kid for kid in best if not kid.done], width
                 keep -= len(best) - len(alive)
             yield from finish(alive)
-        except GeneratorExit:
-            pass  # the budget ended; what was counted so far still counts
         return {"steps": rounds.taken, "copies": copies}

@@ -23,6 +23,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ponder.errors import ConfigError
 from ponder.search.asks import End, Expand, Explore, View
 from ponder.search.steps import at_least, flat
@@ -56,7 +58,7 @@ class Confidence:
             if others > 0:
                 yield Expand((root,), others, "end")
             return None
-        bar, dropped = quantile([lowest(node.drawn, self.window) for node in warm], 1 - self.keep), 0
+        bar, dropped = float(np.quantile([lowest(node.drawn, self.window) for node in warm], 1 - self.keep)), 0
         traces = flat((yield Expand((root,), others, self.chunk)))
         while traces:
             unsure = [node for node in traces if not node.done and self._falls(node, bar)]
@@ -70,7 +72,7 @@ class Confidence:
         values = [lowest(end.node.drawn, self.window) for end in ends]
         first = [end.node.branch[0].number < self.warmup for end in ends]
         setters = [g for g, early in zip(values, first, strict=True) if early or not self.online] or values
-        bar = quantile(setters, 1 - self.keep) if setters else 0.0
+        bar = float(np.quantile(setters, 1 - self.keep)) if setters else 0.0
         return [g if g >= bar else None for g in values]
 
     def _falls(self, node: Node, bar: float) -> bool:
@@ -83,12 +85,3 @@ class Confidence:
 def lowest(logprobs: Sequence[float], window: int) -> float:
     """The lowest geometric mean of the probabilities of `window` neighbouring tokens; of all of them when there are fewer."""
     return math.exp(min(0.0, *window_means(logprobs, window)))
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of `values` lie, interpolated between neighbours (numpy's default)."""
-    ranked = sorted(values)
-    at = share * (len(ranked) - 1)
-    low = math.floor(at)
-    high = min(low + 1, len(ranked) - 1)
-    return ranked[low] + (at - low) * (ranked[high] - ranked[low])

@@ -22,6 +22,7 @@ Cost: between T and n T steps plus those of the branches that were left, each dr
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ponder.errors import ConfigError
@@ -65,12 +66,10 @@ class HGS:
 
     def explore(self, root: Node, view: View) -> Explore:
         walk, rounds = Walk([root]), Rounds(view, self.max_steps)
-        try:
+        with suppress(GeneratorExit):  # the budget ended; what was counted so far still counts
             while walk.path and not walk.path[-1].done and rounds.another():
                 yield from self._step(walk, view)
             yield from self._end(walk, root, view)
-        except GeneratorExit:
-            pass  # the budget ended; what was counted so far still counts
         return {"steps": rounds.taken, "backtracks": walk.backtracks, "fallback": walk.fallback}
 
     def _step(self, walk: Walk, view: View) -> Explore:

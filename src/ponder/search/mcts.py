@@ -29,6 +29,7 @@ With `leaves` 1 one problem grows one leaf at a time, and what fills the engine 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -85,7 +86,7 @@ class MCTS:
         top, visits = Place(root), 0
         rounds = Rounds(view, self.n)
         expansions = 0
-        try:
+        with suppress(GeneratorExit):  # the budget ended; what was counted so far still counts
             while visits < self.n and rounds.another():
                 paths = self._paths(top, min(self.leaves, self.n - visits))
                 visits += len(paths)
@@ -96,8 +97,6 @@ class MCTS:
                     for place in path:
                         place.total += path[-1].value
             yield from finish([favourite(place).node for place in by_visits(top)])
-        except GeneratorExit:
-            pass  # the budget ended; what was counted so far still counts
         return {"visits": visits, "expansions": expansions}
 
     def _paths(self, top: Place, most: int) -> list[list[Place]]:

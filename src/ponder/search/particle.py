@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ponder.search.asks import Expand, Explore, Score, Until, View
@@ -50,7 +51,7 @@ class Particle:
     def explore(self, root: Node, view: View) -> Explore:
         rounds, particles = Rounds(view, self.max_steps), [root] * self.n
         smallest = float(self.n)
-        try:
+        with suppress(GeneratorExit):  # the budget ended; what was counted so far still counts
             while any(not node.done for node in particles) and rounds.another():
                 copies = Counter(node for node in particles if not node.done)
                 lists = yield tuple(Expand((node,), count, self.until) for node, count in copies.items())
@@ -61,8 +62,6 @@ class Particle:
                 smallest = min(smallest, effective(shares))
                 particles = [cloud[i] for i in resample(shares, self.n, view.random.random())]
             yield from finish(best_first(view, dict.fromkeys(particles)))
-        except GeneratorExit:
-            pass  # the budget ended; what was counted so far still counts
         return {"steps": rounds.taken, "smallest_ess": round(smallest, 3)}
 
     def shares(self, weights: Sequence[float], step: int) -> list[float]:

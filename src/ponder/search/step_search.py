@@ -14,6 +14,7 @@ much again.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ponder.search.asks import Explore, Until, View
@@ -42,7 +43,7 @@ def follow(root: Node, view: View, n: int, max_steps: int, until: Until) -> Expl
     """The best of `n` children, again and again, to one answer; whatever else ended on the way is withdrawn."""
     rounds, node = Rounds(view, max_steps), root
     ended: list[Node] = []
-    try:
+    with suppress(GeneratorExit):  # the budget ended; what was counted so far still counts
         while not node.done and rounds.another():
             kids = yield from grow([node], n, until)
             ended += [kid for kid in kids if kid.done]
@@ -52,6 +53,4 @@ def follow(root: Node, view: View, n: int, max_steps: int, until: Until) -> Expl
         for end in [node] if node.done else (yield from finish([node])):
             node = end
             yield from settle(view, end, ended)
-    except GeneratorExit:
-        pass  # the budget ended; what was counted so far still counts
     return {"steps": rounds.taken, "ended": int(node.done)}

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import torch
 from msgspec import Meta
 
+from ponder import models
 from ponder.config import to_dict
 from ponder.errors import CheckpointError, ConfigError
 from ponder.progress import Progress
@@ -45,7 +46,6 @@ class Supervised(Train):
 
 def start_model(name: str, shape: Shape, seed: int) -> tuple[Any, Tokenizer, str]:
     """(model, tokenizer, tokenizer's name): loaded from a folder or shipped name, or new with the miniature's vocabulary."""
-    from ponder import models
     from ponder.models.config import ModelConfig
     from ponder.models.transformer import Transformer
 
@@ -62,9 +62,7 @@ def find_model(name: str) -> Path:
     """The folder of a model named by path, or by the name of one that ships with the package."""
     from importlib.resources import files
 
-    folder = Path(name)
-    if (folder / "model" / "config.json").exists():
-        return folder / "model"  # a run's directory has a config.json too, which describes no model
+    folder = models.model_in(name)
     if not (folder / "config.json").exists():
         shipped = Path(str(files("ponder"))) / "weights" / name
         if "/" not in name and (shipped / "config.json").exists():
@@ -185,7 +183,6 @@ def _evaluate(trainer: Trainer, held_out: list[Example], config: Supervised, tok
 
 
 def _finish(trainer: Trainer, tokenizer: Tokenizer, row: Mapping[str, Any]) -> dict[str, Any]:
-    from ponder import models
 
     folder = trainer.run.path / "model"
     models.save(trainer.model, folder, tokenizer)

@@ -63,9 +63,9 @@ def _made(found: Any, spec: str, options: dict[str, Any]) -> Verifier:
 
 def _folder(folder: Path, **options: Any) -> Verifier:
     """The verifier in a folder, or in the model of a run's directory."""
-    name = folder.name
-    if (folder / "model" / "config.json").exists():
-        folder = folder / "model"
+    from ponder.models import model_in
+
+    name, folder = folder.name, model_in(folder)
     if options.get("convention"):
         from ponder.verifiers import public
 
