@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+import textwrap
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -276,3 +279,10 @@ def test_a_sandbox_as_runner():
 
     outputs = submit_inputs.boxed(Box())([submit_inputs.Run(code, "5") for code in "abcd"])
     assert [(o.status, o.text) for o in outputs] == [("ok", "1\n"), ("error", ""), ("infra", ""), ("error", "")]
+
+
+def test_the_page_prints_what_it_says(capsys):
+    page = (Path(__file__).parents[2] / "docs/submit.md").read_text()
+    code, said = re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", page, re.DOTALL)[0]
+    exec(code, {})
+    assert capsys.readouterr().out == textwrap.dedent(said)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -294,3 +296,10 @@ def test_every_fault_of_public_references_can_be_written(every):
         for fault in ms.edits(tree):
             mutant = ms.mutated(tree, [fault])
             assert mutant.text != whole.text and len(mutant.steps) == len(mutant.places) and all(mutant.steps)
+
+
+def test_the_page_prints_what_it_says(capsys):
+    page = (Path(__file__).parents[3] / "docs/code-labels.md").read_text()
+    code, said = re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", page, re.DOTALL)[0]
+    exec(code, {})
+    assert capsys.readouterr().out == textwrap.dedent(said)
