@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tiny_interpreter import run
 
 from ponder.errors import ConfigError, DataError, WorkError
-from ponder.sandbox.jobs import Result
-from ponder.types import Message, Problem
+from ponder.types import Grade, Message, Problem
 from ponder.verifiers import samples
 from ponder.verifiers.labels import mutants as ms
 from ponder.verifiers.labels import mutation as mu
@@ -249,28 +248,18 @@ def test_wrong_settings():
         ms.parse("def f(:")
 
 
-def test_checks_through_a_runner_and_through_a_sandbox():
+def test_checks_through_a_runner_and_through_a_grader():
     check = mu.by_runner(lambda program, tests: [program == t for t in tests], lambda problem: ["a"])
     assert check(PROBLEM, ["a", "b"]) == [True, False]
     assert [mu.all_of(v) for v in ([True, None], [None, False], [], [True])] == [None, False, None, True]
 
-    class Box:
-        def run(self, jobs):
-            assert [(j.kind, j.entry, j.args) for j in jobs] == [("call", "f", (1,)), ("call", "f", (2,))] * len(
-                PROGRAMS
-            )
-            return [r for p in PROGRAMS for r in PROGRAMS[p]]
+    grades = {"right": Grade(1.0, "correct"), "wrong": Grade(0.0, "timeout"), "down": Grade(None, "error")}
 
-    ok = Result("ok", value=[1, {2}])
-    PROGRAMS = {
-        "right": [ok, Result("ok", value={"a": 1.0, "b": 2})],
-        "kinds": [ok, Result("ok", value={"a": 1, "b": 2})],
-        "tuple": [Result("ok", value=(1, {2})), ok],
-        "crash": [ok, Result("raised")],
-        "down": [Result("infra"), Result("ok", value={"b": 2, "a": 1.0})],
-    }
-    calls = mu.by_calls(Box(), lambda problem: ("f", [((1,), [1, {2}]), ((2,), {"b": 2, "a": 1.0})]))
-    assert calls(PROBLEM, list(PROGRAMS)) == [True, False, False, False, None]
+    def many(pairs):
+        assert all(reference == PROBLEM.reference for reference, _ in pairs)
+        return [grades[text.removeprefix("```python\n").removesuffix("```")] for _, text in pairs]
+
+    assert mu.by_grader(many)(PROBLEM, list(grades)) == [True, False, None]
 
 
 @settings(max_examples=50, deadline=None)

@@ -18,22 +18,18 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Protocol, cast
 
 from ponder.errors import ConfigError, DataError, WorkError
-from ponder.sandbox.jobs import Job, Limits, Result
-from ponder.types import Problem
+from ponder.types import Grade, Problem
 from ponder.verifiers.labels.mutants import Edit, Written, edits, mutated, parse
 from ponder.verifiers.samples import LabelledSample, check
 from ponder.verifiers.tests import Runner
 
 TRIES = 10
+OPEN, CLOSE = "```python\n", "```"
 
 Check = Callable[[Problem, Sequence[str]], Sequence[bool | None]]
 """Does each program pass all tests of the problem? None when that could not be found out. It never raises for a program."""
-
-Case = tuple[tuple[Any, ...], Any]
-"""Arguments, and what the reference returns for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +168,8 @@ def row(
 ) -> LabelledSample:
     """A row of the one format that verifiers train on: the program in a code fence, a step per statement."""
     texts = list(program.steps)
-    texts[0] = "```python\n" + texts[0]
-    texts[-1] += "```"
+    texts[0] = OPEN + texts[0]
+    texts[-1] += CLOSE
     sample = LabelledSample(
         problem=problem.id,
         messages=problem.messages,
@@ -215,32 +211,19 @@ def by_runner(runner: Runner, tests: Callable[[Problem], Sequence[str]]) -> Chec
     return passes
 
 
-class Box(Protocol):
-    """What of a sandbox is needed here."""
-
-    def run(self, jobs: Sequence[Job]) -> Sequence[Result]:
-        """One result per job, in order."""
-        ...
-
-
-def by_calls(box: Box, cases: Callable[[Problem], tuple[str, Sequence[Case]]], limits: Limits = Limits()) -> Check:
-    """A check through a sandbox, in one batch: the function `cases` names returns, for each arguments, just what it should.
-
-    Expected values stay here; `True` is not 1, and a list is not a tuple.
-    """
+def by_grader(grade_many: Callable[[Sequence[tuple[object, str]]], Sequence[Grade]]) -> Check:
+    """A check through a grader of code, in one batch: `CodeGrader(…).check_many`, on the problem's own reference."""
 
     def passes(problem: Problem, programs: Sequence[str]) -> list[bool | None]:
-        entry, wanted = cases(problem)
-        jobs = [Job(program, "call", entry, args, limits=limits) for program in programs for args, _ in wanted]
-        results = list(box.run(jobs))
-        if len(results) != len(jobs):
-            raise WorkError(f"the sandbox returned {len(results)} results for {len(jobs)} jobs")
-        width = len(wanted)
-        expected = [value for _ in programs for _, value in wanted]
-        verdicts = [_verdict(result, value) for result, value in zip(results, expected, strict=True)]
-        return [all_of(verdicts[i * width : (i + 1) * width]) for i in range(len(programs))]
+        grades = list(grade_many([(problem.reference, fenced(program)) for program in programs]))
+        return [None if grade.score is None else grade.correct for grade in grades]
 
     return passes
+
+
+def fenced(program: str) -> str:
+    """The program as a completion: in a code fence."""
+    return f"{OPEN}{program}{CLOSE}"
 
 
 def all_of(verdicts: Sequence[bool | None]) -> bool | None:
@@ -248,22 +231,3 @@ def all_of(verdicts: Sequence[bool | None]) -> bool | None:
     if any(verdict is False for verdict in verdicts):
         return False
     return True if verdicts and all(verdicts) else None
-
-
-def _verdict(result: Result, value: Any) -> bool | None:
-    if result.status == "infra":
-        return None
-    return result.status == "ok" and _form(result.value) == _form(value)
-
-
-def _form(value: object) -> tuple[str, object]:
-    """Equal for values that are the same, kinds included: the codec lets nothing but plain data through."""
-    kind = type(value).__name__
-    if isinstance(value, dict):
-        pairs = [(_form(k), _form(v)) for k, v in cast("dict[object, object]", value).items()]
-        return kind, sorted(pairs, key=repr)
-    if isinstance(value, (set, frozenset)):
-        return kind, sorted((_form(v) for v in cast("set[object]", value)), key=repr)
-    if isinstance(value, (list, tuple)):
-        return kind, [_form(v) for v in cast("list[object]", value)]
-    return kind, repr(value)
