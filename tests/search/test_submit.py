@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ponder.errors import ConfigError, DataError, WorkError
 from ponder.sandbox.jobs import Result
-from ponder.search import submit, submit_inputs, submit_score
+from ponder.search import submit, submit_files, submit_inputs, submit_score
 from ponder.search.submit import Output, Program, Subtask, Weights
 
 
@@ -286,3 +286,31 @@ def test_the_page_prints_what_it_says(capsys):
     code, said = re.findall(r"```python\n(.*?)```\n\n((?:    [^\n]*\n)+)", page, re.DOTALL)[0]
     exec(code, {})
     assert capsys.readouterr().out == textwrap.dedent(said)
+
+
+def test_stored_programs_come_back_as_they_were(tmp_path):
+    programs = [prog("1", "x!?", learned=0.5, public=(True, None)), prog("2", subtask="b")]
+    truth = {"1": {"a": 1.0}}
+    path = tmp_path / "programs.jsonl"
+    assert submit_files.write(path, programs, truth) == 2
+    with path.open("ab") as file:
+        file.write(b'{"id": "3", "sub')
+    assert submit_files.read(path) == (programs, truth)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('{"id": "1"}', "subtask"),
+        ('{"id": "1", "subtask": "a", "code": "", "extra": 1}', "extra"),
+        ('{"id": "1", "subtask": "a", "code": "", "outputs": {"i": {"status": "fine"}}}', "fine"),
+        ("\xff", "programs.jsonl:1"),
+    ],
+)
+def test_rows_that_are_no_programs_are_named(tmp_path, line, says):
+    path = tmp_path / "programs.jsonl"
+    path.write_bytes(line.encode("latin-1") + b"\n")
+    with pytest.raises(DataError, match=says):
+        submit_files.read(path)
+    with pytest.raises(DataError, match="can not be read"):
+        submit_files.read(tmp_path / "none.jsonl")
