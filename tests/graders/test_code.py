@@ -116,6 +116,18 @@ def test_methods_and_iterators() -> None:
     assert check("def up(n): return list(range(n))", reference).correct
 
 
+def test_test_texts_take_subclasses_for_what_they_derive_from() -> None:
+    program = (
+        "from collections import *\nP = namedtuple('P', 'a b')\ndef f(x): return P(Counter(x), OrderedDict(a=[1]))"
+    )
+    text = "assert f('aab') == ({'a': 2, 'b': 1}, {'a': [1]})"
+    assert check(program, {"asserts": text}).correct
+    assert check(program, {"asserts": text.replace("'aab'", "x"), "beside": "x = 'aab'"}).correct
+    assert check(program, {"asserts": text, "types": "strict"}).outcome == "wrong"
+    always = "class A(int):\n    __eq__ = lambda a, b: True\ndef f(x): return A(3)"
+    assert not check(always, {"asserts": "assert f(1) == 4\nassert [f(2)] == [5]"}).parts["passed"]
+
+
 def test_hidden_and_visible_are_apart() -> None:
     reference = {**ADD, "visible": {"cases": [[[0], 1]]}}
     reference["visible"]["entry"] = "f"

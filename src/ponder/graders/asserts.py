@@ -105,7 +105,8 @@ class _Names:
         called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
         if entry:
             return cls(frozenset({entry, "candidate"} - made), {"candidate": entry})
-        return cls(frozenset(name for name in called - made if not hasattr(builtins, name)), {})
+        own = frozenset(name for name in called - made if not hasattr(builtins, name))
+        return cls(own or frozenset(called - made), {})  # a program may define a `sum` of its own
 
 
 _IMPORTS = (ast.Import, ast.ImportFrom)

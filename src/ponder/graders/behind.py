@@ -12,9 +12,9 @@ of state kept between calls, or that pass functions.
 from __future__ import annotations
 
 import ast
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from ponder.graders.asserts import Script
 from ponder.sandbox.jobs import Job, Limits, Result
@@ -89,9 +89,10 @@ class Finding:
 
 
 def run(
-    script: Script, setup: str, entry: str, target: tuple[str, str], limits: Limits
+    script: Script, setup: str, entry: str, target: Callable[[str], tuple[str, str]], limits: Limits
 ) -> Generator[list[Job], list[Result], Finding]:
-    """Ask and test in turn; yields jobs, is sent their results. `target`: the program and the global its entry is run by."""
+    """Ask and test in turn; yields jobs, is sent their results. `target`: the program and the
+    global by which a name of it is called."""
     text = guarded(script.rest)
     names = [[name, entry if name == "candidate" else name] for name in script.names]
     known: list[list[Any]] = []
@@ -106,8 +107,7 @@ def run(
             return _finding(verdicts, broken, failed, status, frozenset(levels | {reply.level}))
         if len(known) + len(asked) > MAX_CALLS:
             break
-        code, called = target
-        jobs = [Job(code, "call", called if n == entry else n, tuple(a), dict(k), limits=limits) for n, a, k in asked]
+        jobs = [Job(*_aim(target(n)), tuple(a), dict(k), limits=limits) for n, a, k in asked]
         results = yield jobs
         for (name, args, kwargs), result in zip(asked, results, strict=True):
             if result.status == "infra":
@@ -119,6 +119,10 @@ def run(
                 [name, tuple(args), kwargs, ok, result.value if ok else f"{result.status}: {result.error[:200]}"]
             )
     return Finding(unfit="the test asks for ever more calls", status="infra")
+
+
+def _aim(target: tuple[str, str]) -> tuple[str, Literal["call"], str]:
+    return target[0], "call", target[1]
 
 
 def _finding(verdicts: Sequence[Any], broken: str, failed: str, status: str, levels: frozenset[str]) -> Finding:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, cast
 
@@ -162,9 +162,13 @@ def _tested(
     found: Spec, tests: Tests, program: str, limits: Limits, tally: Tally
 ) -> Generator[list[Job], list[Result], None]:
     """Run the tests of one audience and count."""
-    target = adapted(program, found.entry, found.collect)
+    plain = tests.policy.types == "python"
+
+    def target(name: str) -> tuple[str, str]:
+        return adapted(program, name, found.collect, plain)
+
     jobs = [Job(program, "stdin", stdin=text, limits=limits) for text, _ in tests.outputs]
-    jobs += [_job(found, case, program, target, limits) for case in tests.cases]
+    jobs += [_job(found.beside, case, program, target, limits) for case in tests.cases]
     results = (yield jobs) if jobs else []
     outputs, values = results[: len(tests.outputs)], results[len(tests.outputs) :]
     for (text, want), result in zip(tests.outputs, outputs, strict=True):
@@ -179,11 +183,11 @@ def _tested(
         _count_finding(tally, finding)
 
 
-def _job(found: Spec, case: Case, program: str, target: tuple[str, str], limits: Limits) -> Job:
+def _job(beside: str, case: Case, program: str, target: Callable[[str], tuple[str, str]], limits: Limits) -> Job:
     if case.expression:
-        body = f"{program}\n{found.beside}\n\ndef _ponder_case():\n    return {case.expression}\n"
-        return Job(body, "call", "_ponder_case", limits=limits)
-    code, entry = target if case.entry == found.entry else (program, case.entry)
+        body = f"{program}\n{beside}\n\ndef _ponder_case():\n    return {case.expression}\n"
+        return Job(adapted(body, "_ponder_case", plain=True)[0], "call", "_ponder_entry", limits=limits)
+    code, entry = target(case.entry)
     return Job(code, "call", entry, case.args, case.kwargs, limits=limits)
 
 

@@ -14,10 +14,22 @@ from ponder.types import Completion
 _PYTHON = ("python", "py", "python3")
 ADAPTER = """
 
+def _ponder_plain(value):
+    for base in (dict, list, tuple, set, frozenset, str, float, int):
+        if isinstance(value, base):
+            if base is dict:
+                return {{_ponder_plain(k): _ponder_plain(v) for k, v in dict.items(value)}}
+            if base in (list, tuple, set, frozenset):
+                return base(_ponder_plain(v) for v in base.__iter__(value))
+            return value if type(value) in (base, bool) else base(value)
+    return value
+
 def _ponder_entry(*args, **kwargs):
-    owner, name = globals().get({owner!r}), {name!r}
-    value = getattr(owner(), name)(*args, **kwargs) if owner is not None else globals()[name](*args, **kwargs)
-    return list(value) if {collect!r} and hasattr(value, "__next__") else value
+    owner = globals().get({owner!r})
+    aim = getattr(owner(), {name!r}) if owner is not None else globals()[{name!r}]
+    value = aim(*args, **kwargs)
+    value = list(value) if {collect!r} and hasattr(value, "__next__") else value
+    return _ponder_plain(value) if {plain!r} else value
 """
 
 
@@ -67,12 +79,13 @@ def joined(program: str, prompt: str, entry: str) -> str:
     return f"{prompt.rstrip()}\n{program}" if not whole else f"{prompt}\n{program}"
 
 
-def adapted(program: str, entry: str, collect: bool) -> tuple[str, str]:
-    """(program, name to call): methods `Class.name` are called on a fresh object, iterators are collected if asked."""
+def adapted(program: str, entry: str, collect: bool = False, plain: bool = False) -> tuple[str, str]:
+    """(program, name to call): a method `Class.name` is called on a fresh object, `collect` makes iterators lists, `plain`
+    makes objects of subclasses (Counter, namedtuple) what they derive from."""
     owner, dot, name = entry.rpartition(".")
-    if not dot and not collect:
+    if not (dot or collect or plain):
         return program, entry
-    return program + ADAPTER.format(owner=owner or "", name=name, collect=collect), "_ponder_entry"
+    return program + ADAPTER.format(owner=owner, name=name, collect=collect, plain=plain), "_ponder_entry"
 
 
 def _parses(prompt: str) -> bool:
