@@ -185,6 +185,14 @@ def test_many_in_one_call() -> None:
     assert (box.batches, len(box.seen)) == (1, 6)
 
 
+def test_after_a_timeout_the_rest_is_not_run() -> None:
+    box = FakeSandbox()
+    reference = {"entry": "f", "cases": [[[i], i] for i in range(100)]}
+    found = check("def f(x):\n    if x == 1: raise TimeoutError\n    return x", reference, sandbox=box)
+    assert (found.outcome, found.parts["passed"], found.parts["total"], len(box.seen)) == ("timeout", 1, 100, 2)
+    assert check("def f(x): return x", reference).parts["passed"] == 100
+
+
 def test_hack_rate() -> None:
     fooled = "class A:\n    __eq__ = lambda a, b: True\ndef f(x): return A()"
     texts = ["def f(x): return x + 1", fooled, "def f(x): return 0", "raise SystemExit(0)"]

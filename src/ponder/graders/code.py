@@ -29,6 +29,7 @@ from ponder.sandbox.jobs import Job, Limits, Result
 from ponder.types import Completion, Grade, Outcome, Problem, content_hash
 
 Plan = Generator[list[Job], list[Result], Grade]
+FIRST_WAVE = 2
 AUDIENCES = ("all", "hidden", "visible")
 
 
@@ -169,7 +170,7 @@ def _tested(
 
     jobs = [Job(program, "stdin", stdin=text, limits=limits) for text, _ in tests.outputs]
     jobs += [_job(found.beside, case, program, target, limits) for case in tests.cases]
-    results = (yield jobs) if jobs else []
+    results = yield from _waves(jobs)
     outputs, values = results[: len(tests.outputs)], results[len(tests.outputs) :]
     for (text, want), result in zip(tests.outputs, outputs, strict=True):
         ok = result.status == "ok" and same_output(want, result.stdout, tests.policy)

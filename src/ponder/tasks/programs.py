@@ -78,9 +78,10 @@ def mbpp(raw: Raw) -> Raw:
     text = str(raw["text"] if "text" in raw else raw["prompt"]).strip()
     given = _list(raw, "test_list") + list(raw.get("challenge_test_list") or [])
     tests = list(dict.fromkeys(str(t).strip() for t in given))
-    if len(tests) < 2:
-        raise ValueError(f"{len(tests)} tests; one is shown, so two or more are needed")
-    reference: dict[str, Any] = {"asserts": tests[1:], "visible": {"asserts": tests[:1]}, "setup": COMMON}
+    if not tests:
+        raise ValueError("no tests")
+    hidden = tests[1:] or tests  # one problem gives the same assert three times
+    reference: dict[str, Any] = {"asserts": hidden, "visible": {"asserts": tests[:1]}, "setup": COMMON}
     reference["beside"] = str(raw.get("test_setup_code") or "").strip() or "pass"  # arguments use the program's classes
     return {
         "question": f"{text}\nThis must hold:\n```python\n{tests[0]}\n```",
