@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from ponder.sandbox.filters import ALLOW, EQUAL, LOAD, MASK, RETURN, build
+from ponder.sandbox.filters import ALLOW, EQUAL, LOAD, MASK, RETURN, bind, build
 
 EPERM, ENOSYS = 0x00050001, 0x00050026
 NEW_USER, THREAD = 0x10000000, 0x003D0F00
@@ -32,7 +32,8 @@ def verdict(program: bytes, number: int, *arguments: int, architecture: int = 0x
 
 
 def test_verdicts_on_x86_64() -> None:
-    program = build(1234, "x86_64")
+    program = bind(build(machine="x86_64"), 1234)
+    assert program == build(1234, "x86_64")
     assert program is not None
     for allowed in (
         (0,),

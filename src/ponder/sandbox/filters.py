@@ -16,6 +16,7 @@ Instruction = tuple[int, int, int, int]
 LOAD, EQUAL, AT_LEAST, ANY_BIT, MASK, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
 CLONE_THREAD = 0x00010000
+SELF = 0x7EAD5E1F  # stands for the process until `bind` puts its number there
 _IOCTLS = (
     0x5401,
     0x5413,
@@ -61,7 +62,12 @@ _CHECKED = {
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7), "arm64": (1, 0xC00000B7)}
 
 
-def build(pid: int, machine: str = "") -> bytes | None:
+def bind(program: bytes | None, pid: int) -> bytes | None:
+    """The filter for the process `pid`."""
+    return None if program is None else program.replace(struct.pack("=I", SELF), struct.pack("=I", pid))
+
+
+def build(pid: int = SELF, machine: str = "") -> bytes | None:
     """The filter for the process `pid` as the kernel reads it; None for a machine whose numbers are not known here."""
     column, architecture = _MACHINES.get(machine or platform.machine(), (-1, 0))
     if column < 0:

@@ -47,6 +47,7 @@ class Zygote:
         sibling("codec")
         self.confine, self.filters, self.harness = sibling("confine"), sibling("filters"), sibling("harness")
         self.control, self.level, self.scratch = control, level, scratch
+        self.program = self.filters.build()
         self.ready, self.mark = os.pipe()
         os.set_blocking(self.ready, False)
         self.user, self.read_all, self.processes = self._user()
@@ -55,6 +56,10 @@ class Zygote:
         confine.prctl(confine.PR_SET_DUMPABLE, 0)
         os.chdir(scratch)
         if level == "L2":
+            if self.user is not None:  # no signal leaves a sample at L2, so the zygote can be of the same user
+                confine.drop(self.user, self.read_all)
+                self.user = None
+            confine.prctl(confine.PR_SET_DUMPABLE, 0)
             confine.fence(self._readable(), scratch, os.path.dirname(os.path.realpath(os.__file__)))
 
     def _user(self) -> tuple[int | None, bool, int]:
@@ -104,12 +109,11 @@ class Zygote:
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             if self.user is not None:
                 confine.drop(self.user, self.read_all)
+                confine.prctl(confine.PR_SET_DUMPABLE, 0)
             confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
-            confine.prctl(confine.PR_SET_DUMPABLE, 0)
             confine.cap(cpu, memory, size, self.processes)
-            program = self.filters.build(os.getpid()) if self.level == "L2" else None
             if self.level == "L2":
-                confine.filter_calls(program)
+                confine.filter_calls(self.filters.bind(self.program, os.getpid()))
             os.write(self.mark, b"+")
             os.close(self.mark)
             self.harness.serve(*files, value)
