@@ -182,7 +182,7 @@ def test_many_in_one_call() -> None:
     texts = ["def f(x): return x + 1", "def f(x): return 0", "", "def f(x): return x + 1"]
     grades = make("code", sandbox=box).check_many([(ADD, text) for text in texts])
     assert [g.outcome for g in grades] == ["correct", "wrong", "unparsed", "correct"]
-    assert (box.batches, len(box.seen)) == (1, 6)
+    assert (box.batches, len(box.seen)) == (1, 6)  # one call of the sandbox for all
 
 
 def test_after_a_timeout_the_rest_is_not_run() -> None:

@@ -184,6 +184,19 @@ def _tested(
         _count_finding(tally, finding)
 
 
+def _waves(jobs: Sequence[Job]) -> Generator[list[Job], list[Result], list[Result]]:
+    """Run the jobs in growing waves; after a wave in which one ran out of time the rest is not run: it counts as that."""
+    results, size = list[Result](), FIRST_WAVE
+    while len(results) < len(jobs):
+        wave = yield list(jobs[len(results) : len(results) + size])
+        results += wave
+        size *= 4
+        if any(result.status == "timeout" for result in wave):
+            late = Result("timeout", error="not run: an earlier test ran out of time", level=wave[0].level)
+            return results + [late] * (len(jobs) - len(results))
+    return results
+
+
 def _job(beside: str, case: Case, program: str, target: Callable[[str], tuple[str, str]], limits: Limits) -> Job:
     if case.expression:
         body = f"{program}\n{beside}\n\ndef _ponder_case():\n    return {case.expression}\n"
