@@ -76,3 +76,7 @@ def test_guarded_scripts_wait_for_answers() -> None:
 def test_what_holds_no_test(text: str) -> None:
     with pytest.raises(ValueError, match=r"not Python|no test"):
         read(text)
+
+
+def test_a_text_in_old_style_is_read_without_a_warning() -> None:
+    assert read("assert f('\\w') == 1").cases[0].args == ("\\w",)

@@ -92,11 +92,12 @@ def test_every_reference_solution_is_graded_correct(name: str, split: str, box: 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
 @pytest.mark.parametrize(("name", "split"), [("humaneval", "test"), ("mbpp", "test")])
 def test_a_changed_variant_of_every_solution_is_graded_wrong(name: str, split: str, box: Any, data: Path) -> None:
-    """Up to 12 small changes of each solution: at least one breaks a test, and none ends in an error."""
+    """Up to 4 small changes of each solution: at least one breaks a test, and none ends in an error."""
     task: Any = NAMED[name]()
-    grader = make("code", sandbox=box, cpu_seconds=1)
+    grader = make("code", sandbox=box, cpu_seconds=0.5)
     problems = task.problems(split)
     pairs = [(p, text) for p in problems for text in variants(program_of(task.demonstrate(p).text) or "")]
     grades = grader.check_many([(p.reference, text) for p, text in pairs])
@@ -112,11 +113,11 @@ def test_the_buggy_programs_are_graded_wrong(box: Any, data: Path) -> None:
     assert [p.tags for p, g in zip(problems, grades, strict=True) if g.outcome not in ("wrong", "timeout")] == []
 
 
-def variants(program: str, most: int = 12) -> list[str]:
+def variants(program: str, most: int = 4) -> list[str]:
     """The program with one returned value or constant or comparison changed."""
-    count = sum(isinstance(n, ast.Return | ast.Constant | ast.Compare) for n in ast.walk(ast.parse(program)))
+    nodes = [n for n in ast.walk(ast.parse(program)) if isinstance(n, ast.Return | ast.Constant | ast.Compare)]
     found: list[str] = []
-    for i in range(count - 1, -1, -1):
+    for i in sorted(range(len(nodes)), key=lambda i: (not isinstance(nodes[i], ast.Return), -i)):
         tree = ast.parse(program)
         node: Any = [n for n in ast.walk(tree) if isinstance(n, ast.Return | ast.Constant | ast.Compare)][i]
         if isinstance(node, ast.Compare):
@@ -124,7 +125,7 @@ def variants(program: str, most: int = 12) -> list[str]:
         elif isinstance(node, ast.Constant) and type(node.value) is int:
             node.value += 1
         elif isinstance(node, ast.Return):
-            node.value = ast.Constant(None)
+            node.value = ast.Constant("changed")
         else:
             continue
         found.append(ast.unparse(ast.fix_missing_locations(tree)))

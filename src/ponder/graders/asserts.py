@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -66,7 +67,9 @@ def read(source: str, entry: str = "", beside: bool = False) -> Script:
     Raises `ValueError` in words for a text that is not Python.
     """
     try:
-        body = ast.parse(source).body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the text's style is no concern here
+            body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"the asserts are not Python: {error}") from None
     body = list(_opened(body, entry))

@@ -7,6 +7,7 @@ is parsed here: what a model wrote meets Python's parser only in the sandbox.
 from __future__ import annotations
 
 import re
+import warnings
 
 from ponder.graders import extract
 from ponder.types import Completion
@@ -91,7 +92,9 @@ def adapted(program: str, entry: str, collect: bool = False, plain: bool = False
 def _parses(prompt: str) -> bool:
     """Whether a prompt (from the data, not from a model) is whole by itself."""
     try:
-        compile(prompt, "<prompt>", "exec", dont_inherit=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(prompt, "<prompt>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True

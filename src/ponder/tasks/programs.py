@@ -81,7 +81,12 @@ def mbpp(raw: Raw) -> Raw:
     if not tests:
         raise ValueError("no tests")
     hidden = tests[1:] or tests  # one problem gives the same assert three times
-    reference: dict[str, Any] = {"asserts": hidden, "visible": {"asserts": tests[:1]}, "setup": COMMON}
+    reference: dict[str, Any] = {
+        "asserts": hidden,
+        "visible": {"asserts": tests[:1]},
+        "setup": COMMON,
+        "cpu_seconds": 6,
+    }
     reference["beside"] = str(raw.get("test_setup_code") or "").strip() or "pass"  # arguments use the program's classes
     return {
         "question": f"{text}\nThis must hold:\n```python\n{tests[0]}\n```",
@@ -107,7 +112,7 @@ def quixbugs(raw: Raw) -> Raw | None:
     calls = [[given if isinstance(given, list) else [given], want] for given, want in cases]
     calls = [call for call in calls if SLOW.get(name) != call[0][0]]
     near = 1e-2 if name == "sqrt" else 1e-9  # a root is asked for to within its second argument, 0.01 at the least
-    reference: dict[str, Any] = {"entry": name, "types": "json", "collect": True, "tolerance": near, "cpu_seconds": 5}
+    reference: dict[str, Any] = {"entry": name, "types": "json", "collect": True, "tolerance": near}
     if len(calls) > 2:
         reference |= {"cases": calls[1:], "visible": {"cases": calls[:1], "entry": name}}
     else:
