@@ -30,14 +30,21 @@ class DoctorConfig(Config):
     """Largest allowed difference of log-probabilities in fp32."""
     seed: Annotated[int, Meta(ge=0)] = 0
     """Of the completions that are compared."""
+    sandbox: bool = False
+    """Only attack the sandbox for untrusted code, and say which level held."""
     out: str | None = None
     """Also write the JSON result to this file."""
 
 
 def run(config: DoctorConfig) -> dict[str, Any]:
     """Every check; `ok` is False when one failed."""
-    checks = [_python(), *_packages(), _threads(), _bf16(), _accelerator(), _kernel(), _disk(), agreement(config)]
-    result = {"ok": all(check["ok"] for check in checks), "checks": checks}
+    if config.sandbox:
+        from ponder.sandbox import doctor
+
+        result = doctor.report()
+    else:
+        checks = [_python(), *_packages(), _threads(), _bf16(), _accelerator(), _kernel(), _disk(), agreement(config)]
+        result = {"ok": all(check["ok"] for check in checks), "checks": checks}
     if config.out is not None:
         from ponder.files import encode, write_atomic
 
@@ -47,7 +54,13 @@ def run(config: DoctorConfig) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> str:
     """One line per check."""
-    rows = [f"{'ok  ' if c['ok'] else 'BAD '} {c['name']:<20} {c['found']}" for c in result["checks"]]
+    wide = max(20, *(len(c["name"]) for c in result["checks"]))
+    rows = [f"{'ok  ' if c['ok'] else 'BAD '} {c['name']:<{wide}} {c['found']}" for c in result["checks"]]
+    if "level" in result:
+        held = f"sandbox level {result['level']}" if result["level"] else "no sandbox level holds"
+        return "\n".join(
+            [*rows, "", held if result["ok"] else f"{held}; not as it should be: see the lines marked BAD"]
+        )
     return "\n".join([*rows, "", "ready" if result["ok"] else "not ready: see the lines marked BAD"])
 
 

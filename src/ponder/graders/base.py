@@ -20,6 +20,8 @@ GRADERS = Registry(
         "choice": "ponder.graders.choice:ChoiceGrader",
         "short": "ponder.graders.short:ShortGrader",
         "facts": "ponder.graders.facts:FactGrader",
+        "code": "ponder.graders.code:CodeGrader",
+        "literal": "ponder.graders.literal:LiteralGrader",
         "format": "ponder.graders.form:FormatGrader",
         "language": "ponder.graders.language:LanguageGrader",
         "length": "ponder.graders.form:LengthGrader",

@@ -156,6 +156,10 @@ class FileTask:
         if reading.repeats and self.split is None:
             self._note(f"{self.path}: dropped {reading.repeats} repeated questions of {reading.rows} rows")
 
+    def shows(self, problem: Problem) -> bool:
+        """Whether the file's own completion of this problem has been read."""
+        return problem.id in self._completions
+
     def demonstrate(
         self, problem: Problem, effort: Effort | None = None, rng: random.Random | None = None
     ) -> Demonstration:

@@ -26,6 +26,7 @@ from ponder.progress import Progress
 from ponder.tasks.base import SPLITS
 from ponder.tasks.benchmarks import BOXED, DESIGNS, Design, Source
 from ponder.tasks.files import FileTask, checked_limit, grader_of, ordered
+from ponder.tasks.programs import PROGRAMS
 from ponder.tasks.quizzes import QUIZZES
 from ponder.tasks.rows import Row, read_rows
 from ponder.types import Demonstration, Effort, Grader, Problem, Split
@@ -105,7 +106,8 @@ class Benchmark:
         self, problem: Problem, effort: Effort | None = None, rng: random.Random | None = None
     ) -> Demonstration:
         """The written solution of a problem this task gave: as thinking, then the boxed answer."""
-        return self._part("train" if "train" in self.splits else "test").demonstrate(problem, effort, rng)
+        part = next((p for p in self._parts.values() if p.shows(problem)), None)
+        return (part or self._part("train" if "train" in self.splits else "test")).demonstrate(problem, effort, rng)
 
     def _part(self, split: Split) -> FileTask:
         if split not in self._parts:
@@ -203,5 +205,5 @@ def _fetched(source: Source, subset: str) -> Iterator[Row | DataError]:
 
 
 NAMED: Mapping[str, Callable[..., Benchmark]] = {
-    name: partial(Benchmark, name, design) for name, design in {**DESIGNS, **QUIZZES}.items()
+    name: partial(Benchmark, name, design) for name, design in {**DESIGNS, **QUIZZES, **PROGRAMS}.items()
 }

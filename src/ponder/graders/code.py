@@ -1,0 +1,282 @@
+"""Programs, graded by running them behind a trust split.
+
+Design: the program runs in the sandbox, one fresh process per input, and hands back plain values; what was expected stays
+here, and so does the verdict (`same`). So there is nothing to read, patch or forge: an object whose `__eq__` is always true does
+not survive the way back, exiting early is not passing, printing "6 passed" is printing. `spec` says what references look
+like, `asserts` and `behind` how test texts are kept on this side of the split, `programs` how a program is found in an answer.
+Every grading is a generator of jobs, so that many completions share the sandbox's workers (`check_many`).
+
+`parts`: `level` (the isolation that held), `passed`, `total`, `first` (the first failure: test, want, got, status), the same
+counts for the visible tests, and `permissive` where the twin ran. A failure of the sandbox itself is no score, never a zero.
+Not covered: languages other than Python; tests that need files, packages or the network.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, cast
+
+from ponder.errors import unknown
+from ponder.graders import behind, permissive, spec
+from ponder.graders.asserts import Case
+from ponder.graders.programs import adapted, joined, program_of
+from ponder.graders.same import Policy, same, same_output, shown
+from ponder.graders.spec import Spec, Tests
+from ponder.sandbox.jobs import Job, Limits, Result
+from ponder.types import Completion, Grade, Outcome, Problem, content_hash
+
+Plan = Generator[list[Job], list[Result], Grade]
+FIRST_WAVE = 2
+AUDIENCES = ("all", "hidden", "visible")
+
+
+class Runs(Protocol):
+    """What the grader needs of a sandbox."""
+
+    def run(self, jobs: Sequence[Job]) -> list[Result]: ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the tests of one completion have shown so far."""
+
+    passed: int = 0
+    total: int = 0
+    first: dict[str, str] | None = None
+    levels: set[str] = field(default_factory=set[str])
+    infra: str = ""
+
+    def add(self, ok: bool, test: str, want: str, got: str, status: str) -> None:
+        self.total += 1
+        self.passed += ok
+        if not ok and self.first is None:
+            self.first = {"test": test, "want": want, "got": got, "status": status}
+
+
+@dataclass(frozen=True, slots=True)
+class CodeGrader:
+    """A completion's program passes the tests of the reference.
+
+    `tests` chooses the audience; "all" is hidden and visible. `partial` scores the share of tests passed instead of all or
+    nothing. `level` and `require` go to the sandbox: the isolation to use, and the least to accept. `twin` is the share of
+    programs (by their hash) that the permissive twin judges too. `sandbox` replaces the shared one.
+    """
+
+    tests: Literal["all", "hidden", "visible"] = "all"
+    partial: bool = False
+    level: str | None = None
+    require: str | None = None
+    cpu_seconds: float = 2.0
+    wall_seconds: float = 10.0
+    memory_mb: int = 512
+    twin: float = 0.0
+    sandbox: Any = None
+
+    def __post_init__(self) -> None:
+        if self.tests not in AUDIENCES:
+            raise unknown("audience of tests", self.tests, AUDIENCES)
+
+    def grade(self, problem: Problem, completion: Completion) -> Grade:
+        return self.check(problem.reference, completion)
+
+    def check(self, reference: object, completion: str | Completion) -> Grade:
+        """As `grade`, for a bare reference."""
+        return self.check_many([(reference, completion)])[0]
+
+    def check_many(self, pairs: Sequence[tuple[object, str | Completion]]) -> list[Grade]:
+        """The grades of many completions in one go, in their order."""
+        return drive([self._plan(reference, completion) for reference, completion in pairs], self._runs)
+
+    def _runs(self, jobs: Sequence[Job]) -> list[Result]:
+        box = cast(Runs, self.sandbox if self.sandbox is not None else shared(self.level, self.require))
+        return box.run(jobs)
+
+    def _plan(self, reference: object, completion: str | Completion) -> Plan:
+        try:
+            found = spec.read(reference)
+        except ValueError as error:
+            return Grade(None, "error", reason=f"the reference can not be used: {error}")
+        if self.tests == "visible" and found.visible is None:
+            return Grade(None, "error", reason="the problem has no visible tests")
+        text = program_of(completion)
+        if text is None:
+            return Grade(0.0, "unparsed", reason="no program after the thinking")
+        limits = self._limits(found)
+        program = "\n".join(p for p in (found.preamble, joined(text, found.prompt, found.entry)) if p)
+        seen, tally = Tally(), Tally()
+        if found.visible is not None and self.tests != "hidden":
+            yield from _tested(found, found.visible, program, limits, seen)
+        if self.tests != "visible":
+            yield from _tested(found, found.hidden, program, limits, tally)
+        parts: dict[str, Any] = {}
+        if self.tests == "all" and found.visible is not None:
+            parts |= {"visible_passed": seen.passed, "visible_total": seen.total}
+        if self.twin and _chosen(program, self.twin):
+            code, entry = adapted(program, found.entry, found.collect)
+            results = yield permissive.jobs(found, code, entry, limits)
+            parts["permissive"] = permissive.passes(found.hidden, results)
+        return self._verdict(_both(seen, tally), parts)
+
+    def _limits(self, found: Spec) -> Limits:
+        cpu = found.cpu_seconds or self.cpu_seconds
+        return Limits(cpu, max(self.wall_seconds, 2 * cpu), found.memory_mb or self.memory_mb)
+
+    def _verdict(self, tally: Tally, extra: dict[str, Any]) -> Grade:
+        level = min(tally.levels, default="none")
+        parts = {"level": level, "passed": tally.passed, "total": tally.total, "first": tally.first, **extra}
+        if tally.infra and (tally.first is None or self.partial):
+            return Grade(None, "error", parts, f"not judged: {tally.infra}")
+        if tally.first is None:
+            return Grade(1.0, "correct", parts)
+        outcome: Outcome = "timeout" if tally.first["status"] == "timeout" else "wrong"
+        return Grade(tally.passed / tally.total if self.partial else 0.0, outcome, parts, _why(tally.first))
+
+
+def drive(plans: Sequence[Plan], run: Any) -> list[Grade]:
+    """Step all plans together, the jobs of a round in one call."""
+    done: dict[int, Grade] = {}
+    waiting: list[tuple[int, Plan, list[Job]]] = []
+
+    def step(index: int, plan: Plan, results: list[Result] | None) -> None:
+        try:
+            jobs = next(plan) if results is None else plan.send(results)
+            waiting.append((index, plan, jobs))
+        except StopIteration as stop:
+            done[index] = stop.value
+
+    for index, plan in enumerate(plans):
+        step(index, plan, None)
+    while waiting:
+        turn, waiting = waiting, []
+        results = run([job for _, _, jobs in turn for job in jobs])
+        start = 0
+        for index, plan, jobs in turn:
+            step(index, plan, results[start : start + len(jobs)])
+            start += len(jobs)
+    return [done[i] for i in range(len(plans))]
+
+
+def _tested(
+    found: Spec, tests: Tests, program: str, limits: Limits, tally: Tally
+) -> Generator[list[Job], list[Result], None]:
+    """Run the tests of one audience and count."""
+    plain = tests.policy.types == "python"
+
+    def target(name: str) -> tuple[str, str]:
+        return adapted(program, name, found.collect, plain)
+
+    jobs = [Job(program, "stdin", stdin=text, limits=limits) for text, _ in tests.outputs]
+    jobs += [_job(found.beside, case, program, target, limits) for case in tests.cases]
+    results = yield from _waves(jobs)
+    outputs, values = results[: len(tests.outputs)], results[len(tests.outputs) :]
+    for (text, want), result in zip(tests.outputs, outputs, strict=True):
+        ok = result.status == "ok" and same_output(want, result.stdout, tests.policy)
+        _count(tally, result, ok, f"input {shown(text)}", shown(want), shown(result.stdout))
+    for case, result in zip(tests.cases, values, strict=True):
+        ok = result.status == "ok" and holds(case, result.value, tests.policy)
+        _count(tally, result, ok, _call(case), _wanted(case), shown(result.value))
+    if tests.script.rest:
+        setup = found.setup or "\n".join((found.preamble, found.prompt))
+        finding = yield from behind.run(tests.script, setup, found.entry, target, limits)
+        _count_finding(tally, finding)
+
+
+def _waves(jobs: Sequence[Job]) -> Generator[list[Job], list[Result], list[Result]]:
+    """Run the jobs in growing waves; after a wave in which one ran out of time the rest is not run: it counts as that."""
+    results, size = list[Result](), FIRST_WAVE
+    while len(results) < len(jobs):
+        wave = yield list(jobs[len(results) : len(results) + size])
+        results += wave
+        size *= 4
+        if any(result.status == "timeout" for result in wave):
+            late = Result("timeout", error="not run: an earlier test ran out of time", level=wave[0].level)
+            return results + [late] * (len(jobs) - len(results))
+    return results
+
+
+def _job(beside: str, case: Case, program: str, target: Callable[[str], tuple[str, str]], limits: Limits) -> Job:
+    if case.expression:
+        body = f"{program}\n{beside}\n\ndef _ponder_case():\n    return {case.expression}\n"
+        return Job(adapted(body, "_ponder_case", plain=True)[0], "call", "_ponder_entry", limits=limits)
+    code, entry = target(case.entry)
+    return Job(code, "call", entry, case.args, case.kwargs, limits=limits)
+
+
+def _count(tally: Tally, result: Result, ok: bool, test: str, want: str, got: str) -> None:
+    tally.levels.add(result.level)
+    if result.status == "infra":
+        tally.infra = tally.infra or result.error or "the sandbox failed"
+    else:
+        tally.add(ok, test, want, got if result.status == "ok" else result.error[:200], result.status)
+
+
+def _count_finding(tally: Tally, finding: behind.Finding) -> None:
+    tally.levels.update(finding.levels)
+    if finding.unfit:
+        tally.infra = tally.infra or finding.unfit
+        return
+    tally.total += finding.total
+    tally.passed += finding.passed
+    if finding.first and tally.first is None:
+        tally.first = {"test": finding.first, "want": "", "got": "", "status": finding.status}
+
+
+def holds(case: Case, got: Any, policy: Policy) -> bool:
+    """Whether a value is what a case expects; `got` is plain data."""
+    if case.relation != "same":
+        return bool(got) is (case.relation == "true")
+    if case.tolerance is not None:
+        plain = type(got) in (int, float, complex, bool)
+        try:
+            return plain and abs(got - case.want) < case.tolerance
+        except (OverflowError, TypeError):
+            return False
+    return same(case.want, got, replace(policy, types="strict") if case.exact else policy)
+
+
+def _why(first: Mapping[str, str]) -> str:
+    """The first failure in a line."""
+    if first["status"] == "ok":
+        return first["test"] + (f": got {first['got']}, expected {first['want']}" if first["got"] else "")
+    return f"{first['test']}: {first['status']}" + (f": {first['got']}" if first["got"] else "")
+
+
+def _call(case: Case) -> str:
+    words = [shown(a) for a in case.args] + [f"{k}={shown(v)}" for k, v in case.kwargs.items()]
+    return case.expression or f"{case.entry}({', '.join(words)})"
+
+
+def _wanted(case: Case) -> str:
+    if case.relation != "same":
+        return f"something {case.relation}"
+    return shown(case.want) + (f" to within {case.tolerance:g}" if case.tolerance is not None else "")
+
+
+def _both(seen: Tally, tally: Tally) -> Tally:
+    return Tally(
+        seen.passed + tally.passed,
+        seen.total + tally.total,
+        seen.first or tally.first,
+        seen.levels | tally.levels,
+        seen.infra or tally.infra,
+    )
+
+
+def _chosen(program: str, share: float) -> bool:
+    return int(content_hash(program)[:8], 16) < share * 2**32
+
+
+_boxes: dict[tuple[str | None, str | None], Any] = {}
+_lock = threading.Lock()
+
+
+def shared(level: str | None, require: str | None) -> Runs:
+    """The sandbox that all graders of this process with these demands share; started on first use."""
+    with _lock:
+        if (level, require) not in _boxes:
+            made: Any = importlib.import_module("ponder.sandbox")
+            _boxes[level, require] = made.Sandbox(level, require)
+        return cast(Runs, _boxes[level, require])

@@ -1,0 +1,122 @@
+"""The seccomp filter of the sandbox: a list of system calls that are allowed; every other one fails with EPERM.
+
+Allowed is what Python needs to compute, use threads and touch files (Landlock decides which). Not on the list, so
+denied: exec, fork, sockets, ptrace and reading of other processes, namespaces, mounts, keys, bpf, io_uring. `clone`
+passes only for threads, `kill` and `tgkill` only for the process itself. `clone3` answers ENOSYS, so that the C library
+falls back to `clone`, whose flags a filter can read. Standard library only: the worker loads it.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import struct
+
+Instruction = tuple[int, int, int, int]
+LOAD, EQUAL, AT_LEAST, ANY_BIT, MASK, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
+CLONE_THREAD = 0x00010000
+SELF = 0x7EAD5E1F  # stands for the process until `bind` puts its number there
+_IOCTLS = (
+    0x5401,
+    0x5413,
+    0x5421,
+    0x5450,
+    0x5451,
+    0x541B,
+)  # terminal? its size, non-blocking, close on exec, bytes left
+_PRCTLS = (15, 0x53564D41)  # the names of threads and of memory
+
+# name: number on x86_64, number on aarch64 (None: it does not exist there)
+_PLAIN: dict[str, tuple[int | None, int | None]] = {
+    "read": (0, 63), "write": (1, 64), "close": (3, 57), "stat": (4, None), "fstat": (5, 80), "lstat": (6, None),
+    "poll": (7, None), "lseek": (8, 62), "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214),
+    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "pread64": (17, 67),
+    "pwrite64": (18, 68), "readv": (19, 65), "writev": (20, 66), "access": (21, None), "pipe": (22, None),
+    "select": (23, None), "sched_yield": (24, 124), "mremap": (25, 216), "msync": (26, 227), "mincore": (27, 232),
+    "madvise": (28, 233), "dup": (32, 23), "dup2": (33, None), "pause": (34, None), "nanosleep": (35, 101),
+    "getitimer": (36, 102), "alarm": (37, None), "setitimer": (38, 103), "getpid": (39, 172), "sendfile": (40, 71),
+    "recvfrom": (45, 207), "exit": (60, 93), "wait4": (61, 260), "uname": (63, 160), "fcntl": (72, 25),
+    "flock": (73, 32), "fsync": (74, 82), "fdatasync": (75, 83), "truncate": (76, 45), "ftruncate": (77, 46),
+    "getdents": (78, None), "getcwd": (79, 17), "chdir": (80, 49), "fchdir": (81, 50), "rename": (82, None),
+    "mkdir": (83, None), "rmdir": (84, None), "creat": (85, None), "unlink": (87, None), "readlink": (89, None),
+    "umask": (95, 166), "gettimeofday": (96, 169), "getrlimit": (97, 163), "getrusage": (98, 165), "sysinfo": (99, 179),
+    "times": (100, 153), "getuid": (102, 174), "getgid": (104, 176), "geteuid": (107, 175), "getegid": (108, 177),
+    "getppid": (110, 173), "getpgrp": (111, None), "getgroups": (115, 158), "rt_sigpending": (127, 136),
+    "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133), "sigaltstack": (131, 132), "statfs": (137, 43),
+    "fstatfs": (138, 44), "arch_prctl": (158, None), "gettid": (186, 178), "time": (201, None), "futex": (202, 98),
+    "sched_getaffinity": (204, 123), "getdents64": (217, 61), "set_tid_address": (218, 96), "fadvise64": (221, 223),
+    "clock_gettime": (228, 113), "clock_getres": (229, 114), "clock_nanosleep": (230, 115), "exit_group": (231, 94),
+    "epoll_wait": (232, None), "epoll_ctl": (233, 21), "waitid": (247, 95), "openat": (257, 56), "open": (2, None),
+    "mkdirat": (258, 34), "newfstatat": (262, 79), "unlinkat": (263, 35), "renameat": (264, 38),
+    "readlinkat": (267, 78), "faccessat": (269, 48), "pselect6": (270, 72), "ppoll": (271, 73),
+    "set_robust_list": (273, 99), "utimensat": (280, 88), "epoll_pwait": (281, 22), "eventfd2": (290, 19),
+    "epoll_create1": (291, 20), "dup3": (292, 24), "pipe2": (293, 59), "getcpu": (309, 168), "renameat2": (316, 276),
+    "getrandom": (318, 278), "membarrier": (324, 283), "copy_file_range": (326, 285), "statx": (332, 291),
+    "rseq": (334, 293), "close_range": (436, 436), "faccessat2": (439, 439),
+}  # fmt: skip
+_CHECKED = {
+    "kill": (62, 129), "tgkill": (234, 131), "clone": (56, 220), "clone3": (435, 435), "ioctl": (16, 29),
+    "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199), "sendto": (44, 206),
+}  # fmt: skip
+_MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7), "arm64": (1, 0xC00000B7)}
+
+
+def bind(program: bytes | None, pid: int) -> bytes | None:
+    """The filter for the process `pid`."""
+    return None if program is None else program.replace(struct.pack("=I", SELF), struct.pack("=I", pid))
+
+
+def build(pid: int = SELF, machine: str = "") -> bytes | None:
+    """The filter for the process `pid` as the kernel reads it; None for a machine whose numbers are not known here."""
+    column, architecture = _MACHINES.get(machine or platform.machine(), (-1, 0))
+    if column < 0:
+        return None
+    code: list[Instruction] = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
+    code += [(AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, FAIL | errno.EPERM)]  # the x32 numbers
+    for numbers in _PLAIN.values():
+        number = numbers[column]
+        if number is not None:
+            code += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ALLOW)]
+    for name, numbers in _CHECKED.items():
+        block = _check(name, pid)
+        code += [(EQUAL, 0, len(block), numbers[column]), *block]
+    code.append((RETURN, 0, 0, FAIL | errno.EPERM))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def _check(name: str, pid: int) -> list[Instruction]:
+    """What follows when the call is `name`; always ends in a return."""
+    if name == "clone3":
+        return [(RETURN, 0, 0, FAIL | errno.ENOSYS)]
+    if name in ("kill", "tgkill"):
+        return _one_of(0, (pid,))
+    if name == "clone":
+        return [_low(0), (ANY_BIT, 0, 1, CLONE_THREAD), *_verdicts()]
+    if name == "ioctl":
+        return _one_of(1, _IOCTLS)
+    if name == "prctl":
+        return _one_of(0, _PRCTLS)
+    if name == "socketpair":  # AF_UNIX streams only: they lead nowhere, and asyncio wakes itself by one
+        return [_low(0), (EQUAL, 0, 4, 1), _low(1), (MASK, 0, 0, 0xFF), (EQUAL, 0, 1, 1), *_verdicts()]
+    argument = 2 if name == "prlimit64" else 4  # no new limits; no address
+    return [_low(argument), (EQUAL, 0, 3, 0), _high(argument), (EQUAL, 0, 1, 0), *_verdicts()]
+
+
+def _one_of(argument: int, values: tuple[int, ...]) -> list[Instruction]:
+    code = [_low(argument)]
+    for value in values:
+        code += [(EQUAL, 0, 1, value), (RETURN, 0, 0, ALLOW)]
+    return [*code, (RETURN, 0, 0, FAIL | errno.EPERM)]
+
+
+def _low(argument: int) -> Instruction:
+    return (LOAD, 0, 0, 16 + 8 * argument)
+
+
+def _high(argument: int) -> Instruction:
+    return (LOAD, 0, 0, 20 + 8 * argument)
+
+
+def _verdicts() -> list[Instruction]:
+    return [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, FAIL | errno.EPERM)]

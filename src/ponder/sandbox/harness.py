@@ -1,0 +1,110 @@
+"""Inside the sample: read the job, run it, write what it returned. Everything here is at the mercy of the tested code.
+
+So the reply is only a claim about a value, decoded strictly on the other side; how the process ended, what it cost and
+whether it was killed are told by the zygote. Nothing here knows what would be right.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import os
+import sys
+import types
+from typing import Any
+
+_codec: Any = sys.modules["ponder_sandbox_codec"]  # loaded by the zygote, from a file and not from a path
+
+Reply = dict[str, Any]
+FILE = "<solution>"
+
+
+def run(job: Reply) -> Reply:
+    """The reply to a job: status, and value or error."""
+    try:
+        namespace = _module("solution" if job["kind"] == "call" else "__main__")
+        exec(compile(job["code"], FILE, "exec", dont_inherit=True), namespace)
+        value = None
+        if job["kind"] == "call":
+            value = _resolve(namespace, job["entry"])(*job["args"], **job["kwargs"])
+        elif job["kind"] == "exec" and job["entry"]:
+            value = namespace[job["entry"]]
+        elif job["kind"] == "stdin":
+            _finish()
+        return {"status": "ok", "value": value}
+    except SystemExit as error:
+        if job["kind"] == "stdin":
+            _finish()
+            if error.code in (None, 0):
+                return {"status": "ok"}
+        return {"status": "exited", "error": f"the code left with exit({str(error.code)[:200]})"}
+    except MemoryError:
+        return {"status": "memory", "error": "the memory limit was reached"}
+    except BaseException as error:  # noqa: BLE001 (whatever the code raises is its answer)
+        return {"status": "raised", "error": _describe(error)}
+
+
+def _module(name: str) -> dict[str, Any]:
+    module = types.ModuleType(name)
+    module.__dict__["__builtins__"] = builtins
+    sys.modules[name] = module
+    return module.__dict__
+
+
+def _resolve(namespace: dict[str, Any], entry: str) -> Any:
+    """The global `entry`; of `Class.method` the method of a new instance."""
+    first, *rest = entry.split(".")
+    target: Any = namespace[first]
+    for name in rest:
+        target = getattr(target() if isinstance(target, type) else target, name)
+    return target
+
+
+def _finish() -> None:
+    """What the interpreter would do at the end of a program: wait for its threads, run what was registered."""
+    import atexit
+
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading.__dict__["_shutdown"]()
+    atexit.__dict__["_run_exitfuncs"]()
+
+
+def _describe(error: BaseException) -> str:
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILE:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    try:
+        text = str(error)[:500]
+    except BaseException:  # noqa: BLE001
+        text = "(its message raised as well)"
+    return f"{type(error).__name__}: {text}" + (f" (line {line})" if line else "")
+
+
+def serve(job_fd: int, out: int, err: int, reply_fd: int, value_bytes: int) -> None:
+    """Take the job, become the program, answer once. The job's file then holds only the program's standard input."""
+    data = os.pread(job_fd, os.fstat(job_fd).st_size, 0)
+    at = int.from_bytes(data[-8:], "big")
+    job: Reply = _codec.decode(data[at:-8])
+    os.ftruncate(job_fd, at)
+    del data
+    for target, source in ((0, job_fd), (1, out), (2, err)):
+        os.dup2(source, target)
+        os.close(source)
+    os.lseek(0, 0, os.SEEK_SET)
+    reply = run(job)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+    os.pwrite(reply_fd, _encode(reply, value_bytes), 0)
+
+
+def _encode(reply: Reply, limit: int) -> bytes:
+    try:
+        return _codec.encode(reply, limit + 2048)
+    except _codec.Refused as error:
+        return _codec.encode({"status": "refused", "error": str(error)[:500]}, 4096)
+    except MemoryError:
+        return _codec.encode({"status": "memory", "error": "the memory limit was reached"}, 4096)

@@ -1,0 +1,68 @@
+"""What the sandbox is asked and what it answers.
+
+A job is one run of untrusted code on one input. Expected values are no part of it: the caller compares, so that nothing
+the code can reach knows what would be right. `Result.status` says how the run ended; "infra" means that the sandbox
+itself failed, which is never the code's fault and must never count as a wrong answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["call", "stdin", "exec"]
+Level = Literal["L1", "L2", "L3"]
+Status = Literal["ok", "raised", "timeout", "memory", "output", "exited", "refused", "infra"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use. Processor time is judged; wall time only bounds code that sleeps or waits."""
+
+    cpu_seconds: float = 2.0
+    wall_seconds: float = 10.0
+    memory_mb: int = 512
+    output_bytes: int = 1 << 20
+    value_bytes: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"limits.{name} = {getattr(self, name)}: a limit is above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Code and one input.
+
+    call: run `code`, then call its global `entry` with `args` and `kwargs`; the value is what it returned.
+    stdin: run `code` as a program that reads `stdin`; what it prints is the answer, and leaving with `exit(0)` is fine.
+    exec: run `code` to its end (asserts, say); the value is that of the global `entry`, where one is named.
+    """
+
+    code: str
+    kind: Kind
+    entry: str = ""
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stdin: str = ""
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended.
+
+    ok: it finished (with `value`). raised: an exception, its type and text in `error`. timeout, memory, output: a limit.
+    exited: the process left or died before it was done. refused: a value (an argument, or what it returned) that is not
+    plain data or is too large. infra: the sandbox failed; the code has not been judged.
+    """
+
+    status: Status
+    value: Any = None
+    stdout: str = ""
+    stderr: str = ""
+    error: str = ""
+    cpu_seconds: float = 0.0
+    level: Level = "L1"

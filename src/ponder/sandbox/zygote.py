@@ -1,0 +1,235 @@
+"""The clean process that forks samples: `python -S -s -P -B zygote.py FD LEVEL SCRATCH`.
+
+It is executed, never forked from the process that knows answers, and it never sees a job: code, input and reply travel
+in files that the parent hands over and only the sample reads. What the zygote says about a sample (how it ended, its
+processor time) leaves by a socket the sample does not have, with a token it read only after the sample was forked.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+from typing import Any
+
+REQUEST = struct.Struct("=ddQQQ")  # cpu seconds, wall seconds, memory, file size, value bytes
+ANSWER = struct.Struct("=idii")  # wait status, cpu seconds, why, clean
+TOKEN = 16
+ENDED, CPU, WALL, SETUP = 0, 1, 2, 3
+PRELOADED = (
+    "math cmath re collections itertools functools heapq bisect string random typing operator copy decimal fractions "
+    "statistics datetime json hashlib io array queue threading time dataclasses enum abc contextlib textwrap types atexit"
+)
+
+
+def sibling(name: str) -> Any:
+    """A file of this folder as a module, without this folder on the path."""
+    full = f"ponder_sandbox_{name}"
+    spec = importlib.util.spec_from_file_location(full, os.path.join(os.path.dirname(__file__), f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[full] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Zygote:
+    """One sample at a time."""
+
+    def __init__(self, control: socket.socket, level: str, scratch: str) -> None:
+        sibling("codec")
+        self.confine, self.filters, self.harness = sibling("confine"), sibling("filters"), sibling("harness")
+        self.control, self.level, self.scratch = control, level, scratch
+        self.program = self.filters.build()
+        self.ready, self.mark = os.pipe()
+        os.set_blocking(self.ready, False)
+        self.user, self.read_all, self.processes = self._user()
+        confine = self.confine
+        confine.prctl(confine.PR_SET_SUBREAPER)
+        confine.prctl(confine.PR_SET_DUMPABLE, 0)
+        os.chdir(scratch)
+        if level == "L2":
+            if self.user is not None:  # no signal leaves a sample at L2, so the zygote can be of the same user
+                confine.drop(self.user, self.read_all)
+                self.user = None
+            confine.prctl(confine.PR_SET_DUMPABLE, 0)
+            confine.fence(self._readable(), scratch, os.path.dirname(os.path.realpath(os.__file__)))
+
+    def _user(self) -> tuple[int | None, bool, int]:
+        """Who the samples are: as root a user of their own; and how many processes that user may have."""
+        import resource
+
+        if os.getuid() != 0:
+            return None, False, resource.getrlimit(resource.RLIMIT_NPROC)[0] if sys.platform == "darwin" else 4096
+        user = 0x70000000 + os.getpid()
+        try:
+            os.chown(self.scratch, user, user)
+            private = not self.confine.readable_by(user, os.__file__)
+        except OSError:  # a user namespace without such users
+            return None, False, 4096
+        return user, private, 64
+
+    @staticmethod
+    def _readable() -> list[str]:
+        standard, base = os.path.dirname(os.path.realpath(os.__file__)), os.path.join(sys.base_prefix, "lib")
+        found = {os.path.join(standard, name) for name in os.listdir(standard) if name != "site-packages"}
+        found |= {os.path.join(base, name) for name in os.listdir(base) if name.startswith("libpython")}
+        system = {"/usr/lib", "/lib", "/lib64", "/usr/lib64", "/usr/share/zoneinfo", "/etc/localtime"}
+        return sorted(found | system | {"/dev/null", "/dev/zero", "/dev/urandom"})
+
+    def loop(self) -> None:
+        while True:
+            head, files, _, _ = socket.recv_fds(self.control, REQUEST.size, 4)
+            if len(head) != REQUEST.size or len(files) != 4:
+                return
+            cpu, wall, memory, size, value = REQUEST.unpack(head)
+            pid = os.fork()
+            if pid == 0:
+                self._sample(files, cpu, memory, size, value)
+            for descriptor in files:
+                os.close(descriptor)
+            token = self.control.recv(TOKEN, socket.MSG_WAITALL)
+            answer = self._supervise(pid, cpu, wall)
+            self.control.sendall(token + ANSWER.pack(*answer, self._clean()))
+
+    def _sample(self, files: list[int], cpu: float, memory: int, size: int, value: int) -> None:
+        """In the child; never returns."""
+        try:
+            confine = self.confine
+            os.setsid()
+            self.control.close()
+            os.close(self.ready)
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            if self.user is not None:
+                confine.drop(self.user, self.read_all)
+                confine.prctl(confine.PR_SET_DUMPABLE, 0)
+            confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
+            confine.cap(cpu, memory, size, self.processes)
+            if self.level == "L2":
+                confine.filter_calls(self.filters.bind(self.program, os.getpid()))
+            os.write(self.mark, b"+")
+            os.close(self.mark)
+            self.harness.serve(*files, value)
+        finally:
+            os._exit(0)
+
+    def _supervise(self, pid: int, cpu: float, wall: float) -> tuple[int, float, int]:
+        """Wait for the sample, or end it: wait status, processor seconds, why."""
+        why, used = ENDED, 0.0
+        deadline = time.monotonic() + wall
+        handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        try:
+            pause = 0.0005
+            while not _ended(pid, handle, self.control, pause):
+                used = _clock(pid)
+                left, late = cpu - used, deadline - time.monotonic()
+                if left <= 0 or late <= 0:
+                    why = CPU if left <= 0 else WALL
+                    break
+                pause = min(max(left, 0.002), late, 0.25 if handle is not None else pause * 1.5)
+        finally:
+            _kill(pid)
+            if handle is not None:
+                os.close(handle)
+        _, status, usage = os.wait4(pid, 0)
+        self._sweep()
+        used = max(used, usage.ru_utime + usage.ru_stime)
+        try:
+            os.read(self.ready, 64)
+        except BlockingIOError:
+            why = SETUP
+        return status, used, CPU if why == ENDED and used > cpu else why
+
+    def _sweep(self) -> None:
+        """End what the sample left behind: at L1 it may fork, and its orphans come to us."""
+        for _ in range(2000):
+            for child in _children():
+                _kill(child)
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.001)
+            except ChildProcessError:
+                return
+
+    def _clean(self) -> int:
+        """Empty the scratch folder; 0 when that failed and this zygote should be replaced."""
+        try:
+            with os.scandir(self.scratch) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path)
+                    else:
+                        os.unlink(entry.path)
+        except (OSError, RecursionError):
+            return 0
+        return 1
+
+
+def _ended(pid: int, handle: int | None, control: socket.socket, pause: float) -> bool:
+    """Whether the sample has ended, after at most `pause` seconds; ends everything when the parent is gone."""
+    if handle is None:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        time.sleep(min(pause, 0.02))
+        return False
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    poll.register(control, 0)
+    events = dict(poll.poll(pause * 1000))
+    if control.fileno() in events:
+        _kill(pid)
+        os._exit(0)
+    return handle in events
+
+
+def _clock(pid: int) -> float:
+    """Processor seconds of the sample so far, all its threads."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except (OSError, OverflowError):
+        return 0.0
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def _kill(pid: int) -> None:
+    for send in (os.kill, os.killpg):
+        try:
+            send(pid, signal.SIGKILL)
+        except OSError:
+            continue
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    level, scratch = sys.argv[2], sys.argv[3]
+    for name in PRELOADED.split():
+        __import__(name)
+    sys.argv[:] = [""]
+    os.environ.clear()
+    try:
+        zygote = Zygote(control, level, scratch)
+    except OSError as error:
+        control.sendall(f"-{error}"[:200].encode())
+        return
+    gc.collect()
+    gc.freeze()
+    control.sendall(b"+")
+    zygote.loop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""`ponder doctor --sandbox`: attacks, their ends, and the level that held."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ponder import cli
+from ponder.sandbox import Job, Result, Sandbox, doctor
+
+
+@pytest.mark.slow
+def test_every_attack_comes_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--sandbox", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["ok"] and result["level"] in ("L1", "L2")
+    assert len(result["checks"]) == 3 + len(doctor.ATTACKS)
+
+
+def test_a_disturbed_neighbour_is_noticed() -> None:
+    class Leaky(Sandbox):
+        def __init__(self) -> None:
+            pass
+
+        def run(self, jobs: object) -> list[Result]:
+            return [Result("ok", 41), Result("timeout"), Result("ok", 41, stdout="left over")]
+
+        def close(self) -> None:
+            pass
+
+    row = doctor._attack(Leaky(), "never ends", "while True: pass", "timeout")
+    assert not row["ok"]
+    assert "disturbed" in row["found"]
+    assert isinstance(doctor.NEIGHBOUR, Job)
