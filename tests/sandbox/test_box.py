@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,6 +176,19 @@ def test_files_sockets_and_processes_are_out_of_reach(tmp_path: Path) -> None:
     with Sandbox("L2", require="L2", workers=1) as box:
         assert call(box, code, str(victim), os.getpid()).value == ["no"] * 8
     assert victim.read_text() == "secret"
+
+
+def test_a_batch_is_cancelled_from_another_thread(box: Sandbox) -> None:
+    endless = Job("import time\nwhile True: time.sleep(1)", "exec", limits=Limits(wall_seconds=60))
+    box.run([GOOD])
+    started = time.monotonic()
+    timer = threading.Timer(0.2, box.cancel)
+    timer.start()
+    results = box.run([GOOD, endless, GOOD])
+    timer.join()
+    assert time.monotonic() - started < 20
+    assert [r.status for r in results] == ["ok", "infra", "infra"]
+    assert box.run([GOOD])[0].status == "ok"
 
 
 def test_a_level_that_is_not_there_is_refused_in_one_line() -> None:

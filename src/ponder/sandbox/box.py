@@ -73,6 +73,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._owner = os.getpid()
         self._idle: list[Keeper] = []
+        self._batch: _Batch | None = None
         self._closed = False
 
     def __enter__(self) -> Sandbox:
@@ -88,7 +89,13 @@ class Sandbox:
                 raise WorkError("this sandbox is closed")
             if self._owner != os.getpid():
                 self._forget()
-            return _Batch(self._idle, self.level, self.workers, jobs).run()
+            self._batch = _Batch(self._idle, self.level, self.workers, jobs)
+            return self._batch.run()
+
+    def cancel(self) -> None:
+        """From another thread: end the batch that is running now; what it has not finished becomes "infra"."""
+        if self._batch is not None:
+            self._batch.cancel()
 
     def _forget(self) -> None:
         """In a forked copy: the workers belong to the parent process."""
@@ -117,6 +124,13 @@ class _Batch:
         self.results: list[Result | None] = [None] * len(jobs)
         self.waiting = [(at, 0) for at in reversed(range(len(jobs)))]
         self.busy: dict[Keeper, tuple[int, int]] = {}
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Kill what is busy and start nothing more."""
+        self.cancelled = True
+        for keeper in list(self.busy):
+            keeper.process.kill()
 
     def run(self) -> list[Result]:
         with selectors.DefaultSelector() as selector:
@@ -131,6 +145,8 @@ class _Batch:
 
     def _feed(self, selector: selectors.BaseSelector) -> None:
         """Give every free worker a job."""
+        if self.cancelled:
+            self.waiting.clear()
         while self.waiting and len(self.busy) < self.workers:
             at, tries = self.waiting.pop()
             keeper: Keeper | None = None
@@ -151,6 +167,8 @@ class _Batch:
 
     def _collect(self, selector: selectors.BaseSelector) -> None:
         """Take what is done; end workers whose time is over."""
+        if self.cancelled:  # also ends a worker that was started while `cancel` looked around
+            self.cancel()
         if not self.busy:
             return
         first = min(keeper.deadline for keeper in self.busy)
@@ -181,7 +199,9 @@ class _Batch:
         self._again(at, tries, reason)
 
     def _again(self, at: int, tries: int, reason: str) -> None:
-        if tries + 1 < TRIES:
+        if self.cancelled:
+            self.results[at] = self._infra("the batch was cancelled")
+        elif tries + 1 < TRIES:
             self.waiting.append((at, tries + 1))
         else:
             self.results[at] = self._infra(reason)
@@ -211,7 +231,8 @@ def _choose(level: Level | None, require: str | None) -> Level:
 def held(level: Level) -> str:
     """Why a level does not hold on this machine, tried once per process; empty when it does."""
     if level not in _held:
-        _held[level] = "it needs bubblewrap, and is not there yet" if level == "L3" else _try(level)
+        why = {"L3": "it needs bubblewrap, and is not there yet", "L4": "it is a pool elsewhere, see RemoteSandbox"}
+        _held[level] = why[level] if level in why else _try(level)
     return _held[level]
 
 

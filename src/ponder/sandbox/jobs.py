@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["call", "stdin", "exec"]
-Level = Literal["L1", "L2", "L3"]
+Level = Literal["L1", "L2", "L3", "L4"]
 Status = Literal["ok", "raised", "timeout", "memory", "output", "exited", "refused", "infra"]
 
 
