@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tiny_interpreter import run
 
 from ponder.errors import ConfigError, DataError, WorkError
+from ponder.tasks import mutants as ms
 from ponder.types import Grade, Message, Problem
 from ponder.verifiers import samples
-from ponder.verifiers.labels import mutants as ms
 from ponder.verifiers.labels import mutation as mu
 
 TOTAL = '''
@@ -190,10 +190,10 @@ def test_what_is_not_known_has_no_label_and_a_later_repair_does_not_unbreak():
 
 
 def test_equal_programs_are_known_and_different_ones_kept_apart():
-    assert mu.fingerprint("x = 1 + 2\n") == mu.fingerprint("x = 3\n\n# said\n")
-    assert mu.fingerprint("x = 1") != mu.fingerprint("x = True") != mu.fingerprint("x = 1.0")
-    assert mu.fingerprint("def f(a, b):\n return a") != mu.fingerprint("def f(a, b):\n return b")
-    assert mu.fingerprint("return 5") == "return 5"  # outside a function: does not compile
+    assert ms.fingerprint("x = 1 + 2\n") == ms.fingerprint("x = 3\n\n# said\n")
+    assert ms.fingerprint("x = 1") != ms.fingerprint("x = True") != ms.fingerprint("x = 1.0")
+    assert ms.fingerprint("def f(a, b):\n return a") != ms.fingerprint("def f(a, b):\n return b")
+    assert ms.fingerprint("return 5") == "return 5"  # outside a function: does not compile
 
 
 def test_rows_round_trip_and_every_label_is_what_the_interpreter_says(tmp_path):

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import ast
 import random
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import CodeType
 
 from ponder.errors import ConfigError, DataError, WorkError
+from ponder.tasks.mutants import Edit, Written, edits, fingerprint, mutated, parse
 from ponder.types import Grade, Problem
-from ponder.verifiers.labels.mutants import Edit, Written, edits, mutated, parse
 from ponder.verifiers.samples import LabelledSample, check
 from ponder.verifiers.tests import Runner
 
@@ -182,23 +180,6 @@ def row(
         split=problem.split,
     )
     return check(sample, f"problem {problem.id}")
-
-
-def fingerprint(text: str) -> object:
-    """Equal for programs that compile to the same bytecode; the text itself where it does not compile. Compiling runs nothing."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _essence(compile(text, "", "exec", dont_inherit=True))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return text
-
-
-def _essence(code: CodeType) -> object:
-    """The bytecode with its names and constants (1, True and 1.0 apart), without lines and positions."""
-    constants = tuple(_essence(c) if isinstance(c, CodeType) else (type(c).__name__, repr(c)) for c in code.co_consts)
-    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_name)
-    return (code.co_code, constants, names, code.co_exceptiontable, code.co_argcount, code.co_flags)
 
 
 def by_runner(runner: Runner, tests: Callable[[Problem], Sequence[str]]) -> Check:

@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from types import CodeType
 from typing import cast
 
 from ponder.errors import DataError
-from ponder.verifiers.labels.faults import ARITHMETIC, PARTS, slots, variants
+from ponder.tasks.faults import ARITHMETIC, PARTS, slots, variants
 
 _DROPPABLE = (ast.Assign, ast.AugAssign, ast.Expr, ast.Return, ast.Break, ast.Continue, ast.Delete)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -190,3 +191,20 @@ def _leave_out(owner: ast.AST, block: list[ast.stmt], statement: ast.stmt) -> No
         del block[place]
     else:
         block[place] = ast.copy_location(ast.Pass(), statement)
+
+
+def fingerprint(text: str) -> object:
+    """Equal for programs that compile to the same bytecode; the text itself where it does not compile. Compiling runs nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _essence(compile(text, "", "exec", dont_inherit=True))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return text
+
+
+def _essence(code: CodeType) -> object:
+    """The bytecode with its names and constants (1, True and 1.0 apart), without lines and positions."""
+    constants = tuple(_essence(c) if isinstance(c, CodeType) else (type(c).__name__, repr(c)) for c in code.co_consts)
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_name)
+    return (code.co_code, constants, names, code.co_exceptiontable, code.co_argcount, code.co_flags)
