@@ -22,6 +22,7 @@ GRADERS = Registry(
         "facts": "ponder.graders.facts:FactGrader",
         "code": "ponder.graders.code:CodeGrader",
         "literal": "ponder.graders.literal:LiteralGrader",
+        "repair": "ponder.graders.repair:RepairGrader",
         "format": "ponder.graders.form:FormatGrader",
         "language": "ponder.graders.language:LanguageGrader",
         "length": "ponder.graders.form:LengthGrader",
