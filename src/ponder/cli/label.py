@@ -9,25 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from msgspec import Meta
 
 from ponder.config import Config, to_dict
 from ponder.errors import ConfigError
 from ponder.progress import Bar, Progress
-from ponder.types import Ledger, Problem, Sampling
+from ponder.types import Problem, Sampling
 
 if TYPE_CHECKING:
     from ponder.types import Engine
     from ponder.verifiers.judge import Judge
     from ponder.verifiers.labels.book import Book
-    from ponder.verifiers.labels.work import Work
+    from ponder.verifiers.labels.mutation_work import MutationWork
+    from ponder.verifiers.labels.work import How, Work
 
 Count = Annotated[int, Meta(ge=1)]
+MUTATION = ("references", "same", "survived", "unknown", "failing", "unread")
 GROWS = ("problems", "tokens", "batch", "out", "fresh", "device", "rows")
-CONVERT_BATCH = 256
 
 
 class LabelConfig(Config):
@@ -40,8 +40,9 @@ class LabelConfig(Config):
     """Name of a task, benchmark or file reader."""
     model: Annotated[str, Meta(min_length=1)] = "mini"
     """Who writes the solutions: mini, a model folder, scripted:FILE."""
-    how: Literal["exact", "rollout", "bisect", "judge", "consensus"] = "exact"
-    """exact (the task knows), rollout (Math-Shepherd), bisect (OmegaPRM), judge (reflective rules), consensus (the two)."""
+    how: Literal["exact", "rollout", "bisect", "judge", "consensus", "mutation"] = "exact"
+    """exact (the task knows), rollout (Math-Shepherd), bisect (OmegaPRM), judge (reflective rules), consensus (the two);
+    mutation: faults put into the reference programs of a task of code, judged by its tests; asks no model."""
     problems: Count = 100
     """Problems to label, the first of the seed's order."""
     samples: Annotated[int, Meta(ge=1, le=4096)] = 8
@@ -50,6 +51,12 @@ class LabelConfig(Config):
     """Completions of every prefix that is estimated."""
     searches: Count = 8
     """Most bisections per problem."""
+    mutants: Annotated[int, Meta(ge=1, le=1000)] = 8
+    """Of mutation: different mutants tried per reference program."""
+    faults: Annotated[int, Meta(ge=1, le=100)] = 2
+    """Of mutation: most faults in one mutant."""
+    seconds: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    """Of mutation: processor time after which a mutant's test counts as failed, unless the reference itself is slow."""
     soft: bool = False
     """Label by the share of right rollouts instead of by whether any was right."""
     kind: Literal["correctness", "value"] | None = None
@@ -81,7 +88,7 @@ class LabelConfig(Config):
     neutral: Literal["right", "wrong", "none"] = "right"
     """What PRM800K's rating 0 counts as."""
     seed: Annotated[int, Meta(ge=0)] = 0
-    """Decides problems, solutions and rollouts."""
+    """Decides problems, solutions and rollouts, or mutants."""
     out: str = "labels.jsonl"
     """The file of labelled samples."""
     fresh: bool = False
@@ -96,10 +103,15 @@ def run(config: LabelConfig) -> dict[str, Any]:
     """Label or convert; returns the summary of everything the file holds."""
     if bool(config.task) == bool(config.convert):
         raise ConfigError("ponder label needs a task, or --convert FILE with --format, and not both")
-    return _convert(config) if config.convert else _label(config)
+    if config.convert:
+        from ponder.cli.label_convert import convert_file
+
+        return convert_file(config)
+    return _label(config)
 
 
-def _settings(config: LabelConfig, **more: Any) -> dict[str, Any]:
+def settings(config: LabelConfig, **more: Any) -> dict[str, Any]:
+    """What decides the rows."""
     return {key: value for key, value in to_dict(config).items() if key not in GROWS} | more
 
 
@@ -108,25 +120,21 @@ def _settings(config: LabelConfig, **more: Any) -> dict[str, Any]:
 
 def _label(config: LabelConfig) -> dict[str, Any]:
     from ponder import tasks
-    from ponder.evals import measure
     from ponder.verifiers.labels.book import Book
 
     task: Any = tasks.get(config.task)
+    work, identity = _mutation(config, task) if config.how == "mutation" else _drawn(config, task)
     problems: list[Problem] = task.problems(config.split, config.problems, config.seed)
-    engine = measure.open_engine(config.model, config.device, config.rows)
-    judge = _judge(config, engine)
-    work = _work(config, task, engine, judge)
-    identity = measure.weights_identity(engine.name, engine.path)
     began = time.monotonic()
-    with Book(config.out, _settings(config, weights=identity), config.fresh) as book:
+    with Book(config.out, settings(config, weights=identity), config.fresh) as book:
         missing = [problem for problem in problems if problem.id not in book.done]
         done_before = len(problems) - len(missing)
         with Progress(
             f"labelling {len(missing)} of {len(problems)} {config.task} problems, {work.source()}"
         ) as progress:
-            ended = _batches(config, work, judge, missing, book, progress.bar("problems", len(missing)))
+            ended = _batches(config, work, missing, book, progress.bar("problems", len(missing)))
         return {
-            **_summary(config, book),
+            **summary(config, book),
             "how": work.source(),
             "task": config.task,
             "kind": work.own_kind(),
@@ -137,31 +145,46 @@ def _label(config: LabelConfig) -> dict[str, Any]:
         }
 
 
-def _work(config: LabelConfig, task: Any, engine: Engine, judge: Judge | None) -> Work:
+def _mutation(config: LabelConfig, task: Any) -> tuple[MutationWork, str]:
+    from ponder.verifiers.labels.mutation import Recipe
+    from ponder.verifiers.labels.mutation_work import MutationWork
+
+    if config.kind == "value":
+        raise ConfigError("labels by mutation are of kind 'correctness'; only exact labels can be of either kind")
+    recipe = Recipe(config.mutants, config.faults, seed=config.seed, seconds=config.seconds)
+    return MutationWork(task, recipe, config.split, config.effort), "reference"
+
+
+def _drawn(config: LabelConfig, task: Any) -> tuple[Work, str]:
+    """Labels of solutions that a model draws, and which weights those are."""
+    from ponder.evals import measure
     from ponder.search.solve import default_effort, sampling_for
     from ponder.verifiers.labels.work import Work
 
+    engine = measure.open_engine(config.model, config.device, config.rows)
     effort = config.effort or default_effort(engine)
 
     @lru_cache(maxsize=4096)
     def sampling(used: int) -> Sampling:
         return sampling_for(engine, used, effort, config.temperature, config.max_tokens)
 
-    return Work(
+    work = Work(
         engine=engine,
         task=task,
-        how=config.how,
+        how=cast("How", config.how),
         sampling=sampling,
         samples=config.samples,
         rollouts=config.rollouts,
         searches=config.searches,
         soft=config.soft,
         kind=config.kind,
-        judge=judge,
+        judge=_judge(config, engine),
         effort=effort,
         seed=config.seed,
         meaning=config.steps == "meaning",
+        split=config.split,
     )
+    return work, measure.weights_identity(engine.name, engine.path)
 
 
 def _judge(config: LabelConfig, engine: Engine) -> Judge | None:
@@ -174,87 +197,39 @@ def _judge(config: LabelConfig, engine: Engine) -> Judge | None:
     return Judge(model, "step", config.votes, max_tokens=config.judge_tokens, seed=config.seed)
 
 
-def _batches(
-    config: LabelConfig, work: Work, judge: Judge | None, missing: Sequence[Problem], book: Book, bar: Bar
-) -> str:
+def _batches(config: LabelConfig, work: Work | MutationWork, missing: Sequence[Problem], book: Book, bar: Bar) -> str:
     """Label what is missing, batch by batch; "tokens" when the limit ended it, else "done"."""
     spent, began = 0, time.monotonic()
     for start in range(0, len(missing), config.batch):
         part = missing[start : start + config.batch]
-        before = _ledger(work, judge)
+        before = work.ledger
         work.counts.clear()
         rows = work.label(part)
-        cost = _ledger(work, judge) - before
+        cost = work.ledger - before
         spent += cost.forwarded
         fields = ("cached", "prefilled", "decoded", "verified", "flops")
         book.add([p.id for p in part], rows, work.counts | {name: getattr(cost, name) for name in fields})
         finished, seconds = start + len(part), time.monotonic() - began
         left = seconds / finished * (len(missing) - finished)
-        bar.advance(
-            len(part), positive=f"{_share(book, 'positive', 'labelled'):.1%}", tokens=f"{spent:,}", left=f"{left:.0f}s"
+        shown = (
+            {"survived": f"{int(book.counts['survived']):,}"} if "survived" in book.counts else {"tokens": f"{spent:,}"}
         )
+        bar.advance(len(part), positive=f"{_share(book, 'positive', 'labelled'):.1%}", **shown, left=f"{left:.0f}s")
         if config.tokens is not None and spent >= config.tokens and finished < len(missing):
             return "tokens"
     return "done"
-
-
-def _ledger(work: Work, judge: Judge | None) -> Ledger:
-    """Everything spent so far; a judge's tokens stand under `verified`."""
-    if judge is None:
-        return work.engine.ledger
-    own = judge.raw if judge.engine is work.engine else Ledger()  # its engine counted these as read and written
-    return work.engine.ledger - own + judge.ledger
 
 
 def _share(book: Book, part: str, whole: str) -> float:
     return book.counts.get(part, 0) / max(1, book.counts.get(whole, 0))
 
 
-# ---- converting
-
-
-def _convert(config: LabelConfig) -> dict[str, Any]:
-    from ponder.verifiers.labels.book import Book
-    from ponder.verifiers.labels.convert import Reading, convert
-    from ponder.verifiers.labels.work import tally
-    from ponder.verifiers.samples import LabelledSample
-
-    source = Path(config.convert).expanduser()
-    if source.resolve() == Path(config.out).resolve():
-        raise ConfigError(f"out: {config.out} is the file that is read; choose another --out")
-    reading = Reading(neutral={"right": 1.0, "wrong": 0.0, "none": None}[config.neutral])
-    keys: list[str] = []
-    waiting: list[LabelledSample] = []
-    began = time.monotonic()
-    with Book(config.out, _settings(config), config.fresh) as book, Progress(f"converting {source}") as progress:
-        bar, resumed = progress.bar("rows"), len(book.done)
-
-        def flush() -> None:
-            if keys:
-                book.add(keys, waiting, tally(waiting) | {"rows": len(keys)})
-                bar.advance(len(keys), samples=f"{book.counts['samples']:,.0f}")
-                keys.clear()
-                waiting.clear()
-
-        try:
-            for number, samples in convert(source, config.format, reading):
-                if str(number) not in book.done:
-                    keys.append(str(number))
-                    waiting += samples
-                if len(keys) >= CONVERT_BATCH:
-                    flush()
-        finally:
-            flush()
-        met = {"repeats": reading.repeats, "empty": reading.empty}
-        seconds = time.monotonic() - began
-        return {**_summary(config, book), **met, "format": config.format, "resumed": resumed, "seconds": seconds}
-
-
 # ---- what it came to
 
 
-def _summary(config: LabelConfig, book: Book) -> dict[str, Any]:
-    names = ("problems", "rows", "samples", "correct", "steps", "labelled", "repeats", "empty", "searches")
+def summary(config: LabelConfig, book: Book) -> dict[str, Any]:
+    """Counts of everything the file holds."""
+    names = ("problems", "rows", "samples", "correct", "steps", "labelled", "repeats", "empty", "searches", *MUTATION)
     spent = ("cached", "prefilled", "decoded", "verified")
     found: dict[str, Any] = {name: int(book.counts[name]) for name in names if name in book.counts}
     if "compared" in book.counts:
@@ -269,6 +244,17 @@ def _summary(config: LabelConfig, book: Book) -> dict[str, Any]:
     }
 
 
+PASSED = {
+    "repeats": "repeats",
+    "empty": "empty",
+    "same": "the same program as another",
+    "survived": "survived the tests",
+    "unknown": "could not be checked",
+    "failing": "references that fail their own tests",
+    "unread": "references that are no program",
+}
+
+
 def show(result: dict[str, Any]) -> str:
     """The summary for people."""
     share = result["positive_share"]
@@ -279,9 +265,7 @@ def show(result: dict[str, Any]) -> str:
     ]
     if "agreement" in result:
         lines.append(f"rollouts and judge agree on {result['agreement']:.1%} of the steps both labelled")
-    passed = [
-        f"{result[name]:,} {text}" for name, text in (("repeats", "repeats"), ("empty", "empty")) if result.get(name)
-    ]
+    passed = [f"{result[name]:,} {text}" for name, text in PASSED.items() if result.get(name)]
     if passed:
         lines.append("passed over: " + ", ".join(passed))
     if any(result["tokens"].values()):

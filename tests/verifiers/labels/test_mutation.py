@@ -16,7 +16,7 @@ from tiny_interpreter import run
 
 from ponder.errors import ConfigError, DataError, WorkError
 from ponder.tasks import mutants as ms
-from ponder.types import Grade, Message, Problem
+from ponder.types import Demonstration, Grade, Message, Problem
 from ponder.verifiers import samples
 from ponder.verifiers.labels import mutation as mu
 
@@ -37,8 +37,12 @@ PROBLEM = Problem((Message("user", "Write total(xs, n)."),), task="tiny")
 TREE = ms.parse(TOTAL)
 
 
-def passes(problem, programs):
-    return [all(outcome(program, args) == value for args, value in CASES) for program in programs]
+def passes(trials):
+    return [right(trial.program) for trial in trials]
+
+
+def right(program):
+    return all(outcome(program, args) == value for args, value in CASES)
 
 
 def outcome(program, args):
@@ -165,7 +169,7 @@ def labelled(*faults: ms.Edit) -> list[float | None]:
     ordered = sorted(faults)
     programs = [ms.mutated(TREE, ordered[: i + 1]) for i in range(len(ordered))]
     mutant = mu.Mutant(tuple(ordered), programs[-1], tuple(p.text for p in programs))
-    return mu.labels(mutant, passes(PROBLEM, mutant.prefixes))
+    return mu.labels(mutant, [right(text) for text in mutant.prefixes])
 
 
 def test_labels_by_hand():
@@ -198,7 +202,7 @@ def test_equal_programs_are_known_and_different_ones_kept_apart():
 
 def test_rows_round_trip_and_every_label_is_what_the_interpreter_says(tmp_path):
     counts = mu.Counts()
-    found = list(mu.rows([(PROBLEM, TOTAL)], passes, mu.Recipe(mutants=25, faults=3, seed=4), counts))
+    found = list(mu.rows([mu.Reference(PROBLEM, TOTAL)], passes, mu.Recipe(mutants=25, faults=3, seed=4), counts))
     assert samples.write(tmp_path / "rows.jsonl", found) == len(found) == counts.rows > 15
     assert list(samples.read(tmp_path / "rows.jsonl")) == found
     first, *wrong = found
@@ -206,7 +210,7 @@ def test_rows_round_trip_and_every_label_is_what_the_interpreter_says(tmp_path):
     assert len({"".join(r.texts) for r in found}) == len(found)
     for row in wrong:
         program = "".join(row.texts).removeprefix("```python\n").removesuffix("```")
-        assert row.correct is False and passes(PROBLEM, [program]) == [False]
+        assert row.correct is False and not right(program)
         assert row.labels[0] == 1.0 and row.labels[-1] == 0.0 and list(row.labels) == sorted(row.labels, reverse=True)
     assert counts.same + counts.survived > 0 and counts.failing == counts.unknown == 0
     assert {kind for r in wrong for kind in r.source.removeprefix("mutation ").split("+")} >= {
@@ -226,19 +230,19 @@ def test_the_seed_decides():
 def test_survivors_failures_and_trouble_are_counted_not_labelled():
     def count(check, source=TOTAL):
         counts = mu.Counts()
-        return list(mu.rows([(PROBLEM, source)], check, mu.Recipe(mutants=5, faults=1), counts)), counts
+        return list(mu.rows([mu.Reference(PROBLEM, source)], check, mu.Recipe(mutants=5, faults=1), counts)), counts
 
-    rows, counts = count(lambda problem, programs: [True] * len(programs))
+    rows, counts = count(lambda trials: [True] * len(trials))
     assert len(rows) == 1 and counts.survived == 5
-    rows, counts = count(lambda problem, programs: [False] * len(programs))
+    rows, counts = count(lambda trials: [False] * len(trials))
     assert rows == [] and counts.failing == 1
-    rows, counts = count(lambda problem, programs: [True] + [None] * (len(programs) - 1))
+    rows, counts = count(lambda trials: [True if t.program == ms.mutated(TREE, ()).text else None for t in trials])
     assert len(rows) == 1 and counts.unknown == 5
     for source in ("def f(:", "", '"""only a docstring"""', "x = 1\0", "(" * 5000, "x = 1\n" * 20_000):
         rows, counts = count(passes, source)
         assert rows == [] and counts.unread == 1
     with pytest.raises(WorkError, match="0 verdicts"):
-        count(lambda problem, programs: [])
+        count(lambda trials: [])
 
 
 def test_wrong_settings():
@@ -248,25 +252,50 @@ def test_wrong_settings():
         ms.parse("def f(:")
 
 
-def test_checks_through_a_runner_and_through_a_grader():
-    check = mu.by_runner(lambda program, tests: [program == t for t in tests], lambda problem: ["a"])
-    assert check(PROBLEM, ["a", "b"]) == [True, False]
-    assert [mu.all_of(v) for v in ([True, None], [None, False], [], [True])] == [None, False, None, True]
-
+def test_a_check_through_a_grader_is_one_batch_with_the_limit_that_was_asked_for():
     grades = {"right": Grade(1.0, "correct"), "wrong": Grade(0.0, "timeout"), "down": Grade(None, "error")}
+    seen = []
 
     def many(pairs):
-        assert all(reference == PROBLEM.reference for reference, _ in pairs)
+        seen.append([reference for reference, _ in pairs])
         return [grades[text.removeprefix("```python\n").removesuffix("```")] for _, text in pairs]
 
-    assert mu.by_grader(many)(PROBLEM, list(grades)) == [True, False, None]
+    problem = Problem((Message("user", "x"),), {"asserts": "assert f(1)", "cpu_seconds": 6})
+    trials = [mu.Trial(problem, "right", 0.5), mu.Trial(problem, "wrong"), mu.Trial(PROBLEM, "down", 0.5)]
+    assert mu.by_grader(many)(trials) == [True, False, None]
+    assert seen == [[{**problem.reference, "cpu_seconds": 0.5}, problem.reference, None]]
+
+
+def test_references_and_mutants_are_a_call_each_and_slow_references_get_their_own_time():
+    calls = []
+
+    def check(trials):
+        calls.append([(t.problem.text, t.seconds) for t in trials])
+        return [t.seconds is None if t.problem.text == "slow" else True for t in trials]
+
+    two = [mu.Reference(Problem.from_text(name), TOTAL) for name in ("quick", "slow")]
+    counts = mu.Counts()
+    found = mu.rows(two, check, mu.Recipe(mutants=2, faults=1, seconds=3.0), counts)
+    assert calls[:2] == [[("quick", 1.5), ("slow", 1.5)], [("slow", None)]]
+    assert len(calls) == 3 and set(calls[2]) == {("quick", 3.0), ("slow", None)}
+    assert [len(found), counts.references, counts.survived] == [2, 2, 4]
+
+
+def test_a_reference_is_the_program_of_a_demonstration_and_rows_keep_what_stands_around_it():
+    shown = Demonstration(PROBLEM, f"<think>how</think>So:\n```python{TOTAL}```\nDone.")
+    found = mu.Reference.of(shown)
+    assert found.before == "<think>how</think>So:\n```python\n" and found.after == "```\nDone."
+    (row,) = mu.rows([found], passes, mu.Recipe(mutants=1, faults=1), mu.Counts(), split="dev", effort="low")[:1]
+    assert "".join(row.texts) == found.before + ms.mutated(TREE, ()).text + found.after
+    assert (row.split, row.effort) == ("dev", "low")
+    assert mu.Reference.of(Demonstration(PROBLEM, "<think>never closed")) is None
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 4))
 def test_labels_never_rise_and_prefixes_end_in_the_program(seed, faults):
     for mutant in mu.mutants(TREE, mu.Recipe(mutants=3, faults=faults, seed=seed), mu.Counts()):
-        found = mu.labels(mutant, passes(PROBLEM, mutant.prefixes))
+        found = mu.labels(mutant, [right(text) for text in mutant.prefixes])
         assert mutant.prefixes[-1] == mutant.program.text and len(mutant.faults) <= faults
         assert len(found) == len(mutant.program.steps) and found == sorted(found, reverse=True)
 

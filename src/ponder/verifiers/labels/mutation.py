@@ -1,8 +1,10 @@
 """Step labels for code: faults put into reference programs, and unit tests that say which fault first breaks them.
 
 The label of a step is whether the program up to it, continued as the reference goes on, still passes the tests; the first
-step that breaks them and everything after it are 0. After HGS-PRM (Ma et al. 2023, arXiv 2310.10080), which labels mutants of
-MBPP's references so. Which faults there are: `mutants`. Programs run elsewhere, through a `Check`; none runs in this process.
+step that breaks them and everything after it are 0. After HGS-PRM (Ma et al. 2023, arXiv 2310.10080), which mutates the
+syntax trees of MBPP's references and lets the unit tests judge. Departures: a step is a statement where theirs is a line;
+a program can have several faults, each judged apart; a mutant that passes is left out where they call its line neutral;
+the operators are ours (`mutants`). Programs run elsewhere, through a `Check`; none runs in this process.
 
 A mutant is left out when it is the same program as the reference or as another mutant (by text, or by the bytecode it
 compiles to: trivial compiler equivalence, Papadakis et al. 2015), and when it passes all tests: it may be right, or the tests
@@ -14,34 +16,71 @@ from __future__ import annotations
 
 import ast
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
 
 from ponder.errors import ConfigError, DataError, WorkError
+from ponder.graders.programs import program_of
 from ponder.tasks.mutants import Edit, Written, edits, fingerprint, mutated, parse
-from ponder.types import Grade, Problem
+from ponder.types import Demonstration, Effort, Grade, Problem, Split
 from ponder.verifiers.samples import LabelledSample, check
-from ponder.verifiers.tests import Runner
 
 TRIES = 10
 OPEN, CLOSE = "```python\n", "```"
 
-Check = Callable[[Problem, Sequence[str]], Sequence[bool | None]]
-"""Does each program pass all tests of the problem? None when that could not be found out. It never raises for a program."""
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A problem with a program that solves it, and what stands around the program in an answer."""
+
+    problem: Problem
+    program: str
+    before: str = OPEN
+    after: str = CLOSE
+
+    @classmethod
+    def of(cls, shown: Demonstration) -> Reference | None:
+        """The program of a demonstration, as the grader of code finds it; None when there is none."""
+        program = program_of(shown.text)
+        if program is None:
+            return None
+        before, _, after = shown.text.rpartition(program)
+        return cls(shown.problem, program, before, after.removeprefix("\n"))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A program to run on its problem's tests, with at most `seconds` of processor time a test (None: what the problem says)."""
+
+    problem: Problem
+    program: str
+    seconds: float | None = None
+
+
+Check = Callable[[Sequence[Trial]], Sequence[bool | None]]
+"""Does each program pass all tests of its problem? None when that could not be found out. It never raises for a program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How many mutants of a reference are tried, with up to how many faults each, and whether the reference is a row too."""
+    """How many mutants of a reference are tried, with up to how many faults each, and whether the reference is a row too.
+
+    A mutant that loops for ever is ended after `seconds` of processor time a test. A reference that needs more than half of
+    that has slow tests: it and its mutants get what the problem allows.
+    """
 
     mutants: int = 8
     faults: int = 2
     reference: bool = True
     seed: int = 0
+    seconds: float = 1.0
 
     def __post_init__(self) -> None:
         if self.mutants < 1 or self.faults < 1:
             raise ConfigError(f"mutants = {self.mutants}, faults = {self.faults}: at least one of each")
+        if not self.seconds > 0:
+            raise ConfigError(f"seconds = {self.seconds}: a limit is above 0")
 
 
 @dataclass(slots=True)
@@ -67,46 +106,89 @@ class Mutant:
     prefixes: tuple[str, ...]
 
 
+@dataclass(slots=True)
+class Tried:
+    """A reference that is a program: its tree, its text as it is rewritten, and the limit it passed its tests in."""
+
+    reference: Reference
+    tree: ast.Module
+    written: Written
+    seconds: float | None = None
+    mutants: list[Mutant] = field(default_factory=list[Mutant])
+
+    def trial(self, text: str) -> Trial:
+        return Trial(self.reference.problem, text, self.seconds)
+
+
 def rows(
-    references: Iterable[tuple[Problem, str]], passes: Check, recipe: Recipe, counts: Counts
-) -> Iterator[LabelledSample]:
-    """Labelled rows of every reference (problem and program) that passes its tests; `samples.write` writes them."""
-    for problem, source in references:
-        counts.references += 1
+    references: Sequence[Reference],
+    passes: Check,
+    recipe: Recipe,
+    counts: Counts,
+    *,
+    split: Split | None = None,
+    effort: Effort | None = None,
+) -> list[LabelledSample]:
+    """Labelled rows of every reference that passes its tests, in order; `samples.write` writes them.
+
+    The references' programs are one call of `passes` (two where some are slow), all their mutants the next.
+    """
+    sound = _sound(references, passes, recipe, counts)
+    for one in sound:
+        one.mutants = mutants(one.tree, recipe, counts)
+    asked = {(i, text) for i, one in enumerate(sound) for m in one.mutants for text in m.prefixes}
+    keys = sorted(asked)
+    verdicts = dict(zip(keys, _verdicts(passes, [sound[i].trial(text) for i, text in keys]), strict=True))
+    found: list[LabelledSample] = []
+    for i, one in enumerate(sound):
+        if recipe.reference:
+            steps = [1.0] * len(one.written.steps)
+            found.append(row(one.reference, one.written, steps, True, "mutation none", split, effort))
+        for mutant in one.mutants:
+            judged = [verdicts[i, text] for text in mutant.prefixes]
+            if judged[-1] is False:
+                kinds = "+".join(fault.operator for fault in mutant.faults)
+                steps = labels(mutant, judged)
+                found.append(row(one.reference, mutant.program, steps, False, f"mutation {kinds}", split, effort))
+            elif judged[-1]:
+                counts.survived += 1
+            else:
+                counts.unknown += 1
+    counts.rows += len(found)
+    return found
+
+
+def _sound(references: Sequence[Reference], passes: Check, recipe: Recipe, counts: Counts) -> list[Tried]:
+    """The references that are programs and pass their tests."""
+    counts.references += len(references)
+    tried: list[Tried] = []
+    for reference in references:
         try:
-            tree = parse(source)
+            tree = parse(reference.program)
         except DataError:
             counts.unread += 1
             continue
-        made = mutants(tree, recipe, counts)
-        reference = mutated(tree, ())
-        texts = list(dict.fromkeys([reference.text, *(text for mutant in made for text in mutant.prefixes)]))
-        verdicts = list(passes(problem, texts))
-        if len(verdicts) != len(texts):
-            raise WorkError(f"{len(verdicts)} verdicts for {len(texts)} programs")
-        passed = dict(zip(texts, verdicts, strict=True))
-        if passed[reference.text] is not True:
-            counts.failing += 1
-            continue
-        if recipe.reference:
-            counts.rows += 1
-            yield row(problem, reference, [1.0] * len(reference.steps), True, "mutation none")
-        yield from _labelled(problem, made, passed, counts)
+        tried.append(Tried(reference, tree, mutated(tree, ()), recipe.seconds / 2))
+    slow = [
+        one
+        for one, ok in zip(tried, _verdicts(passes, [t.trial(t.written.text) for t in tried]), strict=True)
+        if not ok
+    ]
+    for one in tried:
+        one.seconds = recipe.seconds
+    for one in slow:
+        one.seconds = None
+    second = dict(zip(map(id, slow), _verdicts(passes, [t.trial(t.written.text) for t in slow]), strict=True))
+    counts.failing += sum(ok is False for ok in second.values())
+    counts.unknown += sum(ok is None for ok in second.values())
+    return [one for one in tried if second.get(id(one), True)]
 
 
-def _labelled(
-    problem: Problem, made: Sequence[Mutant], passed: dict[str, bool | None], counts: Counts
-) -> Iterator[LabelledSample]:
-    for mutant in made:
-        verdicts = [passed[text] for text in mutant.prefixes]
-        if verdicts[-1] is False:
-            counts.rows += 1
-            kinds = "+".join(fault.operator for fault in mutant.faults)
-            yield row(problem, mutant.program, labels(mutant, verdicts), False, f"mutation {kinds}")
-        elif verdicts[-1]:
-            counts.survived += 1
-        else:
-            counts.unknown += 1
+def _verdicts(passes: Check, trials: Sequence[Trial]) -> list[bool | None]:
+    verdicts = list(passes(trials)) if trials else []
+    if len(verdicts) != len(trials):
+        raise WorkError(f"{len(verdicts)} verdicts for {len(trials)} programs")
+    return verdicts
 
 
 def mutants(tree: ast.Module, recipe: Recipe, counts: Counts) -> list[Mutant]:
@@ -162,53 +244,50 @@ def labels(mutant: Mutant, verdicts: Sequence[bool | None]) -> list[float | None
 
 
 def row(
-    problem: Problem, program: Written, step_labels: Sequence[float | None], correct: bool, source: str
+    reference: Reference,
+    program: Written,
+    step_labels: Sequence[float | None],
+    correct: bool,
+    source: str,
+    split: Split | None = None,
+    effort: Effort | None = None,
 ) -> LabelledSample:
-    """A row of the one format that verifiers train on: the program in a code fence, a step per statement."""
-    texts = list(program.steps)
-    texts[0] = OPEN + texts[0]
-    texts[-1] += CLOSE
+    """A row of the one format that verifiers train on: the program where the reference stood, a step per statement."""
+    problem, texts = reference.problem, list(program.steps)
+    texts[0] = reference.before + texts[0]
+    texts[-1] += reference.after
     sample = LabelledSample(
         problem=problem.id,
         messages=problem.messages,
         task=problem.task,
+        effort=effort,
         texts=tuple(texts),
         labels=tuple(step_labels),
         correct=correct,
         source=source,
         model="reference",
-        split=problem.split,
+        split=split or problem.split,
     )
     return check(sample, f"problem {problem.id}")
 
 
-def by_runner(runner: Runner, tests: Callable[[Problem], Sequence[str]]) -> Check:
-    """A check through the runner that `UnitTests` uses: every test passes."""
-
-    def passes(problem: Problem, programs: Sequence[str]) -> list[bool | None]:
-        wanted = list(tests(problem))
-        return [all_of(runner(program, wanted)) for program in programs]
-
-    return passes
-
-
 def by_grader(grade_many: Callable[[Sequence[tuple[object, str]]], Sequence[Grade]]) -> Check:
-    """A check through a grader of code, in one batch: `CodeGrader(…).check_many`, on the problem's own reference."""
+    """A check through a grader of code, in one batch: `CodeGrader(…).check_many`, on the problems' own references."""
 
-    def passes(problem: Problem, programs: Sequence[str]) -> list[bool | None]:
-        grades = list(grade_many([(problem.reference, fenced(program)) for program in programs]))
+    def passes(trials: Sequence[Trial]) -> list[bool | None]:
+        grades = grade_many([(_limited(t.problem.reference, t.seconds), fenced(t.program)) for t in trials])
         return [None if grade.score is None else grade.correct for grade in grades]
 
     return passes
 
 
+def _limited(reference: object, seconds: float | None) -> object:
+    """The reference with another limit of processor time."""
+    if seconds is None or not isinstance(reference, Mapping):
+        return reference
+    return {**cast("Mapping[str, object]", reference), "cpu_seconds": seconds}
+
+
 def fenced(program: str) -> str:
     """The program as a completion: in a code fence."""
     return f"{OPEN}{program}{CLOSE}"
-
-
-def all_of(verdicts: Sequence[bool | None]) -> bool | None:
-    """False when any is, else None when any is or there are none, else True."""
-    if any(verdict is False for verdict in verdicts):
-        return False
-    return True if verdicts and all(verdicts) else None

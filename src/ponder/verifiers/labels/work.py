@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ponder.errors import ConfigError, WorkError
 from ponder.text.steps import cut, step_ids
-from ponder.types import Effort, Engine, Problem, Sampling
+from ponder.types import Effort, Engine, Ledger, Problem, Sampling, Split
 from ponder.verifiers.judge import Judge
 from ponder.verifiers.labels import bisect, consensus, exact, judged, rollout
 from ponder.verifiers.labels.book import Counts
@@ -29,7 +29,8 @@ Labels = list[float | None]
 class Work:
     """How to label. `sampling` gives a problem's limits from its prompt's length; `kind` None is what `how` gives by itself.
 
-    `meaning` False cuts steps where a search cuts them (blank lines), True where the text has them.
+    `meaning` False cuts steps where a search cuts them (blank lines), True where the text has them. `split` is where the
+    problems come from; None is what their hashes say.
     """
 
     engine: Engine
@@ -45,6 +46,7 @@ class Work:
     effort: Effort | None = None
     seed: int = 0
     meaning: bool = True
+    split: Split | None = None
     counts: Counts = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
@@ -61,6 +63,14 @@ class Work:
         if self.how == "exact":
             return self.kind or "correctness"
         return "value" if self.how in ("rollout", "bisect") else "correctness"
+
+    @property
+    def ledger(self) -> Ledger:
+        """Everything spent so far; a judge's tokens stand under `verified`."""
+        if self.judge is None:
+            return self.engine.ledger
+        own = self.judge.raw if self.judge.engine is self.engine else Ledger()  # its engine counted these as its own
+        return self.engine.ledger - own + self.judge.ledger
 
     def source(self) -> str:
         """Who labelled, in a few words."""
@@ -190,7 +200,7 @@ class Work:
             finished=r.finish == "stop",
             source=self.source(),
             model=self.engine.name,
-            split=solved.problem.split,
+            split=self.split or solved.problem.split,
         )
 
     def _count(self, problems: Sequence[Problem], rows: Sequence[LabelledSample]) -> None:
