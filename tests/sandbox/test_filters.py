@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from ponder.sandbox.filters import ALLOW, EQUAL, LOAD, MASK, RETURN, bind, build
+from ponder.sandbox.filters import ALLOW, EQUAL, LOAD, MASK, RETURN, bind, build, deny
 
 EPERM, ENOSYS = 0x00050001, 0x00050026
 NEW_USER, THREAD = 0x10000000, 0x003D0F00
@@ -73,3 +73,34 @@ def test_every_number_ends_in_a_verdict(machine: str) -> None:
 
 def test_an_unknown_machine_has_no_filter() -> None:
     assert build(1, "riscv64") is None
+
+
+def test_becoming_another_program_needs_its_descriptor() -> None:
+    plain, become = build(1, "x86_64"), build(1, "x86_64", become=True)
+    assert plain is not None and become is not None
+    assert verdict(become, 322, 3, 0, 0, 0, 0x1000) == ALLOW
+    assert verdict(become, 322, 3, 0, 0, 0, 0) == verdict(plain, 322, 3, 0, 0, 0, 0x1000) == EPERM
+    assert verdict(become, 59) == verdict(become, 56, 17) == EPERM
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_what_compilers_and_commands_are_denied(machine: str) -> None:
+    program = deny(machine)
+    assert program is not None
+    architecture = 0xC000003E if machine == "x86_64" else 0xC00000B7
+    names = "clone prlimit64 socketpair ioctl execve ptrace unshare socket".split()
+    column = (56, 302, 53, 16, 59, 101, 272, 41) if machine == "x86_64" else (220, 261, 199, 29, 221, 117, 97, 198)
+    numbers: dict[str, int] = dict(zip(names, column, strict=True))
+
+    def says(name: str, *arguments: int) -> int:
+        return verdict(program, numbers[name], *arguments, architecture=architecture)
+
+    assert says("execve") == says("clone", 17) == says("clone", THREAD) == says("prlimit64", 0, 3, 1) == ALLOW
+    assert says("socketpair", 1, 1) == says("ioctl", 0, 0x5401) == ALLOW
+    for name, *arguments in (
+        ("ptrace",), ("unshare", NEW_USER), ("socket", 1, 1), ("clone", NEW_USER | 17), ("clone", 0x20000),
+        ("prlimit64", 1, 7, 1), ("socketpair", 2, 1), ("ioctl", 0, 0x5412), ("ioctl", 0, 0x541C),
+    ):  # fmt: skip
+        assert says(name, *arguments) == EPERM, name
+    assert verdict(program, 435, architecture=architecture) == ENOSYS
+    assert says("execve", 0) == ALLOW and verdict(program, 0, architecture=0x40000003) == 0x80000000

@@ -1,0 +1,69 @@
+"""Programs of other languages, in the worker: compile one, run one, or run a given command. Only inside a cell (L3).
+
+Three modes beside Python's. `BUILD` writes the source into the scratch folder, runs the compiler, and answers with the
+binary. `RUN` becomes that binary, handed over as a sealed file: one process that may have threads but can neither fork
+nor execute anything but what it may open, with standard input, output and error and nothing else open, under the same
+list of allowed system calls as Python. `COMMAND` writes files and becomes a program of the cell; it and the compiler
+may fork and execute, so a list of forbidden calls holds for them, and the cell ends whatever they leave.
+Standard library only: the worker loads it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from typing import Any
+
+PYTHON, RUN, BUILD, COMMAND = 0, 1, 2, 3
+LIBRARY = 64 << 20
+NO_COMPILER = 126
+
+
+def environment(scratch: str) -> dict[str, str]:
+    """All that a program finds in its environment."""
+    path = f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"
+    return {"PATH": path, "HOME": scratch, "TMPDIR": scratch, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def serve(mode: int, take: Any, files: list[int], binary: int, scratch: str) -> None:
+    """In the sample, confined: become the program, or answer with a binary. Returns only on failure."""
+    job = take(*files[:3])
+    stack = max(8 << 20, resource.getrlimit(resource.RLIMIT_AS)[0] // 8)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+    words = environment(scratch)
+    if mode == BUILD:
+        os._exit(_build(job, files[3], words))
+    for name, text in job.get("files", {}).items():
+        if os.path.dirname(name):
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+        with open(name, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+    os.closerange(files[3], files[3] + 1)
+    try:
+        if mode == RUN:
+            os.set_inheritable(binary, False)
+            os.execve(binary, ["program"], words)
+        os.execvpe(job["argv"][0], job["argv"], words)
+    except OSError as error:
+        os.write(2, f"{job['argv'][0] if mode == COMMAND else 'the program'}: {error.strerror}\n".encode())
+        os._exit(127)
+
+
+def _build(job: dict[str, Any], reply: int, words: dict[str, str]) -> int:
+    """Compile; the compiler's exit status, and with status 0 the binary in `reply`."""
+    with open(job["file"], "w", encoding="utf-8", errors="replace", newline="") as file:
+        file.write(job["code"])
+    os.set_inheritable(reply, False)
+    try:
+        pid = os.posix_spawnp(job["argv"][0], [*job["argv"], "-o", "program", job["file"]], words)
+    except OSError:
+        return NO_COMPILER
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status != 0:
+        return status if 0 < status < NO_COMPILER else 1
+    with open("program", "rb", buffering=0) as made:
+        at = 0
+        while piece := made.read(1 << 20):
+            at += os.pwrite(reply, piece, at)
+    return 0
