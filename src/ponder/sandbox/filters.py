@@ -1,9 +1,10 @@
-"""The seccomp filter of the sandbox: a list of system calls that are allowed; every other one fails with EPERM.
+"""The seccomp filters of the sandbox: a list of system calls that are allowed; every other one fails with EPERM.
 
 Allowed is what Python needs to compute, use threads and touch files (Landlock decides which). Not on the list, so
 denied: exec, fork, sockets, ptrace and reading of other processes, namespaces, mounts, keys, bpf, io_uring. `clone`
 passes only for threads, `kill` and `tgkill` only for the process itself. `clone3` answers ENOSYS, so that the C library
-falls back to `clone`, whose flags a filter can read. Standard library only: the worker loads it.
+falls back to `clone`, whose flags a filter can read. Compilers and commands in a cell fork and execute, so for them there
+is a list of what is forbidden (`deny`): the cell bounds them. Standard library only: the worker loads it.
 """
 
 from __future__ import annotations
@@ -61,6 +62,27 @@ _CHECKED = {
     "prctl": (157, 167), "prlimit64": (302, 261), "socketpair": (53, 199), "sendto": (44, 206),
     "fcntl": (72, 25),
 }  # fmt: skip
+_DENIED: dict[str, tuple[int | None, int | None]] = {
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "unshare": (272, 97),
+    "setns": (308, 268), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
+    "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
+    "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "bpf": (321, 280),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "perf_event_open": (298, 241), "userfaultfd": (323, 282), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "reboot": (169, 142),
+    "swapon": (167, 224), "swapoff": (168, 225), "syslog": (103, 116), "acct": (163, 89), "quotactl": (179, 60),
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "adjtimex": (159, 171), "clock_adjtime": (305, 266),
+    "sethostname": (170, 161), "setdomainname": (171, 162), "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424),
+    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "iopl": (172, None), "ioperm": (173, None),
+    "modify_ldt": (154, None), "personality": (135, 92), "memfd_create": (319, 279), "memfd_secret": (447, 447),
+    "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180), "socket": (41, 198),
+    "setpriority": (141, 140), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274), "ioprio_set": (251, 30), "migrate_pages": (256, 238),
+    "move_pages": (279, 239), "process_madvise": (440, 440), "pidfd_open": (434, 434),
+}  # fmt: skip
+_EXECVEAT = (322, 281)
+NAMESPACES = 0x7E020000
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7), "arm64": (1, 0xC00000B7)}
 
 
@@ -69,13 +91,16 @@ def bind(program: bytes | None, pid: int) -> bytes | None:
     return None if program is None else program.replace(struct.pack("=I", SELF), struct.pack("=I", pid))
 
 
-def build(pid: int = SELF, machine: str = "") -> bytes | None:
-    """The filter for the process `pid` as the kernel reads it; None for a machine whose numbers are not known here."""
+def build(pid: int = SELF, machine: str = "", become: bool = False) -> bytes | None:
+    """The filter for the process `pid` as the kernel reads it; None for a machine whose numbers are not known here.
+
+    With `become` a process may execute a file that it holds open, in its own place."""
     column, architecture = _MACHINES.get(machine or platform.machine(), (-1, 0))
     if column < 0:
         return None
-    code: list[Instruction] = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
-    code += [(AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, FAIL | errno.EPERM)]  # the x32 numbers
+    code = _header(architecture)
+    if become:  # only by descriptor: AT_EMPTY_PATH
+        code += [(EQUAL, 0, 4, _EXECVEAT[column]), _low(4), (EQUAL, 0, 1, 0x1000), *_verdicts()]
     for numbers in _PLAIN.values():
         number = numbers[column]
         if number is not None:
@@ -85,6 +110,32 @@ def build(pid: int = SELF, machine: str = "") -> bytes | None:
         code += [(EQUAL, 0, len(block), numbers[column]), *block]
     code.append((RETURN, 0, 0, FAIL | errno.EPERM))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def deny(machine: str = "") -> bytes | None:
+    """The filter for compilers and commands: everything but what is listed here; None as for `build`."""
+    column, architecture = _MACHINES.get(machine or platform.machine(), (-1, 0))
+    if column < 0:
+        return None
+    code = _header(architecture)
+    for numbers in _DENIED.values():
+        number = numbers[column]
+        if number is not None:
+            code += [(EQUAL, 0, 1, number), (RETURN, 0, 0, FAIL | errno.EPERM)]
+    blocks = {name: _check(name, 0) for name in ("clone3", "socketpair")}
+    blocks["clone"] = [_low(0), (ANY_BIT, 1, 0, NAMESPACES), *_verdicts()]
+    blocks["prlimit64"] = _one_of(0, (0,))  # its own limits only, and these only down
+    blocks["ioctl"] = [_low(1), (EQUAL, 2, 0, 0x5412), (EQUAL, 1, 0, 0x541C), *_verdicts()]  # no typing for others
+    for name, block in blocks.items():
+        code += [(EQUAL, 0, len(block), _CHECKED[name][column]), *block]
+    code.append((RETURN, 0, 0, ALLOW))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def _header(architecture: int) -> list[Instruction]:
+    """Leave in A the number of the call; another machine's calls end the process, the x32 numbers are refused."""
+    code: list[Instruction] = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
+    return [*code, (AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, FAIL | errno.EPERM)]
 
 
 def _check(name: str, pid: int) -> list[Instruction]:
