@@ -9,9 +9,9 @@ After OpenAI 2025 (arXiv 2502.06807), appendix C, whose weights are not publishe
 term of the rank as in AlphaCode (Li et al. 2022, arXiv 2203.07814). Once a part of a subtask is solved, programs that differ
 from its solver on that part's inputs are passed over, unless none is left. The same code is never submitted twice.
 
-Everything here is a pure function of plain data: nothing runs, nobody reads a verdict except through the judge's reply to a
-submission. The order in which programs are given decides nothing: ties fall to a hash of the seed and the program's id.
-Inputs come from `submit_inputs`, baselines from `submit_score`. Not covered: sampling, tuning the weights.
+Everything here is a pure function of plain data: nothing runs, nobody reads a verdict except in the judge's reply to a
+submission. The order of the programs decides nothing: ties fall to a hash of the seed and the program's id.
+Inputs come from `submit_tests`, baselines from `submit_score`, weights from `submit_tune`. Not covered: sampling.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from ponder.errors import ConfigError, DataError
 
 LIMIT = 50
 
-Status = Literal["ok", "error", "infra"]
+Status = Literal["ok", "error", "timeout", "infra"]
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a program did with one input: `text` it printed, "error" for a crash or a limit, "infra" when it could not be run."""
+    """What a program did with one input: the `text` it printed or the value it returned as text; "error" for a crash or a
+    limit, "timeout" for that of time, "infra" when it could not be run."""
 
     status: Status = "ok"
     text: str = ""
@@ -41,9 +42,8 @@ class Output:
 class Program:
     """A sampled program, the subtask it was written for, and what is known of it without its hidden tests.
 
-    `public`: a verdict per public test, None where the harness failed. `outputs`: by input id; an input without an output
-    counts as "infra". `learned`: a scoring function's opinion, None when it has none.
-    """
+    `public`: a verdict per public test, None where the harness failed. `outputs`: by input id; a missing one is "infra".
+    `learned`: a scoring function's opinion, None when it has none."""
 
     id: str
     subtask: str
@@ -100,6 +100,15 @@ class Plan:
     submissions: tuple[Submission, ...]
     solved: tuple[str, ...]
     relaxed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is known of a subtask's candidates before the first submission; no weight changes it."""
+
+    clusters: tuple[Cluster, ...]
+    total: int
+    relaxed: bool
 
 
 Judge = Callable[[Program], Mapping[str, float]]
@@ -166,8 +175,28 @@ def choose(
 ) -> Plan:
     """At most `limit` submissions. Without a judge nothing is ever known to be solved, and the order is what is chosen."""
     checked(subtasks, programs, limit, weights)
+    return choose_from(subtasks, fields(subtasks, programs, seed), judge, weights, limit)
+
+
+def fields(subtasks: Sequence[Subtask], programs: Sequence[Program], seed: int = 0) -> dict[str, Field]:
+    """The candidates of every subtask, filtered and clustered."""
+    found: dict[str, Field] = {}
+    for subtask in subtasks:
+        kept, relaxed = keep([p for p in programs if p.subtask == subtask.name])
+        found[subtask.name] = Field(tuple(clusters(kept, subtask.inputs, seed)), max(1, len(kept)), relaxed)
+    return found
+
+
+def choose_from(
+    subtasks: Sequence[Subtask],
+    ready: Mapping[str, Field],
+    judge: Judge | None = None,
+    weights: Weights = Weights(),
+    limit: int = LIMIT,
+) -> Plan:
+    """As `choose`, on `fields` that were prepared once for many weights."""
     turns = sorted(subtasks, key=lambda s: (-s.difficulty, s.name))
-    table = {s.name: _Bench(s, [p for p in programs if p.subtask == s.name], weights, seed) for s in turns}
+    table = {s.name: _Bench(ready[s.name], weights) for s in turns}
     done: list[Submission] = []
     codes: set[str] = set()
     solvers: dict[str, Program] = {}
@@ -188,7 +217,8 @@ def choose(
             solvers.update((s.name, program) for s in new)
             for other in turns:
                 table[other.name].narrow([s for s in new if s.name in other.includes], program)
-    return Plan(tuple(done), tuple(s.name for s in turns if s.name in solvers), _relaxed(turns, table))
+    relaxed = tuple(s.name for s in turns if ready[s.name].relaxed)
+    return Plan(tuple(done), tuple(s.name for s in turns if s.name in solvers), relaxed)
 
 
 def checked(subtasks: Sequence[Subtask], programs: Sequence[Program], limit: int, weights: Weights) -> None:
@@ -219,10 +249,8 @@ def checked(subtasks: Sequence[Subtask], programs: Sequence[Program], limit: int
 class _Bench:
     """The candidates of one subtask, and how often each of its clusters had a turn."""
 
-    def __init__(self, subtask: Subtask, programs: Sequence[Program], weights: Weights, seed: int) -> None:
-        kept, self.relaxed = keep(programs)
-        self.weights, self.total = weights, max(1, len(kept))
-        self.clusters = clusters(kept, subtask.inputs, seed)
+    def __init__(self, ready: Field, weights: Weights) -> None:
+        self.weights, self.total, self.clusters = weights, ready.total, ready.clusters
         self.waiting = {c.tie: list(c.programs) for c in self.clusters}
         self.turns = {c.tie: 0 for c in self.clusters}
 
@@ -266,11 +294,7 @@ def _cluster(programs: Sequence[Program], inputs: Sequence[str], seed: int) -> C
     scored = [p.learned for p in programs if p.learned is not None]
     return Cluster(
         tuple(ordered),
-        statuses.count("error") / max(1, len(statuses)),
+        sum(status in ("error", "timeout") for status in statuses) / max(1, len(statuses)),
         math.fsum(scored) / len(scored) if scored else None,
         min(ties.values()),
     )
-
-
-def _relaxed(turns: Sequence[Subtask], table: Mapping[str, _Bench]) -> tuple[str, ...]:
-    return tuple(s.name for s in turns if table[s.name].relaxed)

@@ -1,8 +1,9 @@
-"""Test inputs that nobody gave: made by a function, by a program a model wrote, or read out of a model's reply.
+"""Test inputs that nobody gave, and what programs do with them.
 
-An input is accepted when at least 75 % of the validators that could be run say it is valid (o1 at the IOI, arXiv 2502.06807).
-A validator that crashes has not said so. Programs run elsewhere, through a `Runner`: model text never runs in this process,
-and what it prints is only ever compared and stored. Not covered: whether inputs are hard enough to tell programs apart.
+Inputs are made by a function, printed by programs that read a seed, or read out of a model's reply. One is accepted when at
+least 75 % of the validators that could be run say it is valid (o1 at the IOI, arXiv 2502.06807); a validator that crashes has
+not said so. Programs run elsewhere, through a `Runner`: model text never runs in this process, and what it prints is only ever
+compared and stored. Not covered: whether inputs are hard enough to tell programs apart.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from fractions import Fraction
 from typing import Protocol
 
 from ponder.errors import ConfigError, WorkError
-from ponder.sandbox.jobs import Job, Limits, Result
+from ponder.sandbox.jobs import Job, Result
 from ponder.search.submit import Output, Program
+from ponder.search.submit_form import STDIN, Form
 from ponder.types import content_hash
 
 SHARE = 0.75
@@ -27,14 +29,14 @@ _YES = frozenset({"valid", "yes", "ok", "true", "1"})
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One program to run on one input."""
+    """One program to run on one input: what it reads, or the arguments it is called with (`submit_form`)."""
 
     code: str
-    stdin: str
+    text: str
 
 
 class Runner(Protocol):
-    """Runs programs it does not trust, in one batch. It never raises and never hangs for what a program does."""
+    """Runs programs it does not trust. It never raises and never hangs for what a program does."""
 
     def __call__(self, runs: Sequence[Run]) -> Sequence[Output]:
         """One output per run, in order."""
@@ -129,19 +131,61 @@ class Box(Protocol):
         ...
 
 
-def boxed(box: Box, limits: Limits = Limits()) -> Runner:
-    """A runner that runs programs in a sandbox, standard input to standard output; every limit reached is an error."""
+@dataclass(slots=True)
+class Boxed:
+    """A runner in a sandbox. Every limit reached is an error, and nobody's time is wasted on a program that is always late.
 
-    def runner(runs: Sequence[Run]) -> list[Output]:
-        results = box.run([Job(run.code, "stdin", stdin=run.stdin, limits=limits) for run in runs])
-        return [read(result) for result in results]
+    A program's runs come in growing waves; once it ran out of time `late` times, its further runs are not made and count as
+    late. At most `batch` runs are asked of the sandbox together, which bounds memory at their outputs. `told` hears how many
+    runs are settled.
+    """
 
-    def read(result: Result) -> Output:
-        if result.status == "ok":
-            return Output("ok", result.stdout)
-        return Output("infra" if result.status == "infra" else "error")
+    box: Box
+    form: Form = STDIN
+    late: int = 3
+    batch: int = 128
+    told: Callable[[int], None] | None = None
 
-    return runner
+    def __call__(self, runs: Sequence[Run]) -> list[Output]:
+        outputs: list[Output] = [Output("error")] * len(runs)
+        waiting: dict[str, list[tuple[int, Job]]] = {}
+        for place, run in enumerate(runs):
+            job = self.form.job(run.code, run.text)
+            if job is not None:
+                waiting.setdefault(run.code, []).append((place, job))
+        self._say(len(runs) - sum(map(len, waiting.values())))
+        late = dict.fromkeys(waiting, 0)
+        size = self.late
+        while waiting:
+            turn = [(code, place, job) for code, jobs in waiting.items() for place, job in jobs[:size]]
+            for start in range(0, len(turn), self.batch):
+                part = turn[start : start + self.batch]
+                for (code, place, _), result in zip(part, self._results([job for *_, job in part]), strict=True):
+                    outputs[place] = self.form.output(result)
+                    late[code] += outputs[place].status == "timeout"
+                self._say(len(part))
+            for code in list(waiting):
+                rest = waiting[code][size:]
+                if late[code] >= self.late:
+                    for place, _ in rest:
+                        outputs[place] = Output("timeout")
+                    self._say(len(rest))
+                    rest = []
+                waiting[code] = rest
+                if not rest:
+                    del waiting[code]
+            size *= 4
+        return outputs
+
+    def _results(self, jobs: Sequence[Job]) -> Sequence[Result]:
+        results = self.box.run(jobs)
+        if len(results) != len(jobs):
+            raise WorkError(f"the sandbox gave {len(results)} results for {len(jobs)} runs")
+        return results
+
+    def _say(self, count: int) -> None:
+        if self.told is not None and count:
+            self.told(count)
 
 
 def _run(runner: Runner, runs: Sequence[Run]) -> list[Output]:
