@@ -103,6 +103,12 @@ def show(result: Mapping[str, Any]) -> str:
         lines.append(f"cons@{k}  {percent(row['mean'])}   pass@{k}  {percent(result['pass_at'][k]['mean'])}")
     if result["greedy"]:
         lines.append(f"greedy   {percent(result['greedy']['mean'])}")
+    if result["hack_rate"]:
+        row = result["hack_rate"]
+        low, high = percent(row["low"]), percent(row["high"])
+        lines.append(
+            f"hacks    {percent(row['mean'])}   95 % interval {low} to {high}   {row['hacked']} of {row['decided']}"
+        )
     for level, row in result["effort"].items():
         lines.append(f"effort {level:<7} {percent(row['accuracy'])}   {row['tokens']:.0f} tokens")
     ledger = result["ledger"]

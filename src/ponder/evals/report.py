@@ -55,7 +55,8 @@ def _top(report: Mapping[str, Any]) -> str:
 NOTE = (
     "pass@1: share of right answers over all attempts. cons@k: the most frequent answer of k attempts, where those that "
     "give up or can not be read do not vote. pass@k: at least one of k is right (no one knows which). greedy: always the "
-    "likeliest token. sound steps: share of the lines of thinking that are right given what stands before them. Small "
+    "likeliest token. sound steps: share of the lines of thinking that are right given what stands before them. "
+    "hack rate: share of the attempts that pass when believed by how their process ended, and fail by what they return. Small "
     "print: 95 % intervals over problems."
 )
 
@@ -80,6 +81,8 @@ def _table(part: Mapping[str, Any]) -> str:
     columns += ["greedy"] if any(model["greedy"] for model in models) else []
     labelled = any(found.get("sound_steps") for model in models for found in model["efforts"].values())
     columns += ["sound steps"] if labelled else []
+    twins = any(found.get("hack_rate") for model in models for found in model["efforts"].values())
+    columns += ["hack rate"] if twins else []
     head = "".join(f"<th>{text(column)}</th>" for column in ["", *columns, "tokens"])
     body = "".join(_row(model, level, columns, k, i) for i, model in enumerate(models) for level in model["efforts"])
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -89,7 +92,7 @@ def _row(model: Mapping[str, Any], level: str, columns: Sequence[str], k: str, i
     found = model["efforts"][level]
     values: dict[str, Any] = {"pass@1": found["pass_at"]["1"], "greedy": model["greedy"].get(level)}
     values |= {f"{name}@{k}": found[f"{name}_at"][k] for name in ("cons", "pass") if k != "1"}
-    values["sound steps"] = found.get("sound_steps")
+    values |= {"sound steps": found.get("sound_steps"), "hack rate": found.get("hack_rate")}
     cells = "".join(f"<td>{cell(values[column])}</td>" for column in columns)
     effort = "" if level == "none" else f'<small class="level">effort {text(level)}</small>'
     return (

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 
 from ponder.errors import ConfigError, DataError
 from ponder.evals.attempts import Attempt, AttemptStore, Key, key, make_attempt, sampling_key
+from ponder.graders.memory import Memory
 from ponder.intervals import Interval, cluster_mean
 from ponder.progress import Bar
-from ponder.types import DoneEvent, Effort, Engine, Ledger, Problem, Request, Sampling, Task
+from ponder.types import Completion, DoneEvent, Effort, Engine, Ledger, Problem, Request, Sampling, Task
 
 FLUSH_SECONDS = 1.0
 FLUSH_ROWS = 1000
@@ -157,7 +158,8 @@ class Recorder:
     settings: Mapping[Effort | None, str]
     bar: Bar | None
     clock: Callable[[], float] = time.monotonic
-    waiting: list[Attempt] = field(default_factory=list[Attempt])
+    waiting: list[tuple[Draw, Completion]] = field(default_factory=list[tuple[Draw, Completion]])
+    memory: Memory = field(default_factory=Memory)
     verdicts: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
     tokens: int = 0
     finished: int = 0
@@ -174,34 +176,34 @@ class Recorder:
             self.bar.advance(len(stored), accuracy=shown_interval(self.accuracy()))
 
     def done(self, event: DoneEvent) -> None:
-        draw = self.draws[event.index]
-        grade = self.task.grader.grade(draw.problem, event.completion)
-        row = make_attempt(
-            self.task.name,
-            draw.problem,
-            draw.number,
-            self.model,
-            draw.effort,
-            self.settings[draw.effort],
-            event.completion,
-            grade,
-        )
         if event.completion.finish == "cancelled":
             return
-        self.waiting.append(row)
-        self.tokens += len(row.tokens)
+        self.waiting.append((self.draws[event.index], event.completion))
+        self.tokens += len(event.completion.token_ids)
         self.finished += 1
-        self._count(row)
         if len(self.waiting) >= FLUSH_ROWS or self.clock() - self.flushed >= FLUSH_SECONDS:
             self.flush()
+
+    def _graded(self) -> list[Attempt]:
+        """The rows of what waits."""
+        grades = self.memory.grade(self.task.grader, [(draw.problem, completion) for draw, completion in self.waiting])
+        return [
+            make_attempt(
+                self.task.name, d.problem, d.number, self.model, d.effort, self.settings[d.effort], completion, grade
+            )
+            for (d, completion), grade in zip(self.waiting, grades, strict=True)
+        ]  # fmt: skip
 
     def _count(self, row: Attempt) -> None:
         self.verdicts.setdefault((row.problem, row.effort or ""), []).append(float(row.correct))
 
     def flush(self) -> None:
-        """Store what waits and move the bar."""
-        rows, self.waiting = self.waiting, []
+        """Grade and store what waits, and move the bar."""
+        rows = self._graded()
         self.store.add(rows)
+        self.waiting = []
+        for row in rows:
+            self._count(row)
         self.flushed = self.clock()
         if self.bar is not None and self.finished > self.shown:
             amount, self.shown = self.finished - self.shown, self.finished

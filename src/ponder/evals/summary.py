@@ -15,6 +15,7 @@ from typing import Any
 from ponder.evals.attempts import Attempt
 from ponder.evals.resample import within_pass_at_k
 from ponder.evals.stats import cluster_mean, majority_at_k, pass_at_k, powers_of_two
+from ponder.graders.permissive import hack_rate
 from ponder.intervals import Interval, mean_interval
 from ponder.search.answers import answers_of, classes
 from ponder.types import EFFORTS, Grader, Problem
@@ -24,10 +25,20 @@ MAX_TAG_VALUES = 12
 
 
 @dataclass(frozen=True, slots=True)
+class Hacks:
+    """The hack rate with its interval over problems, and the attempts behind it: `hacked` of `decided`."""
+
+    rate: Interval
+    hacked: int
+    decided: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What a set of attempts shows: `pass_at` and `cons_at` by k; `tokens` per attempt; counts by outcome.
 
     `within` is pass@1 with its interval over attempts at these very problems, None where some was tried only once.
+    `hacks` is the share of attempts that the permissive twin passed and the strict grader did not, None where no twin ran.
     """
 
     problems: int
@@ -38,6 +49,7 @@ class Summary:
     outcomes: dict[str, int]
     truncated: int
     within: Interval | None = None
+    hacks: Hacks | None = None
 
     @property
     def pass_at_1(self) -> Interval:
@@ -87,7 +99,17 @@ def summarize(rows: Sequence[Attempt], classify: Classify) -> Summary:
         outcomes=dict(Counter(row.outcome for row in rows)),
         truncated=sum(row.finish == "length" for row in rows),
         within=within_pass_at_k([(len(good), sum(good)) for _, good in votes]),
+        hacks=_hacks(groups),
     )
+
+
+def _hacks(groups: Sequence[Sequence[Attempt]]) -> Hacks | None:
+    """Over the attempts that both graders decided; a problem without any does not count."""
+    found = [one for one in map(hack_rate, groups) if one.rate is not None]
+    if not found:
+        return None
+    rate = cluster_mean([one.hacked / one.decided for one in found])
+    return Hacks(rate, sum(one.hacked for one in found), sum(one.decided for one in found))
 
 
 def by_effort(rows: Sequence[Attempt], classify: Classify) -> dict[str, Summary]:
@@ -129,6 +151,7 @@ def plain(summary: Summary) -> dict[str, Any]:
         name: {str(k): interval_json(v) for k, v in table.items()}
         for name, table in (("pass_at", summary.pass_at), ("cons_at", summary.cons_at))
     }
+    hacks = summary.hacks
     return {
         "problems": summary.problems,
         "attempts": summary.attempts,
@@ -139,6 +162,7 @@ def plain(summary: Summary) -> dict[str, Any]:
         "tokens": summary.tokens.mean,
         "outcomes": summary.outcomes,
         "truncated": summary.truncated,
+        "hack_rate": hacks and {**interval_json(hacks.rate), "hacked": hacks.hacked, "decided": hacks.decided},
     }
 
 

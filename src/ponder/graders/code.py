@@ -61,12 +61,15 @@ class CodeGrader:
     """A completion's program passes the tests of the reference.
 
     `tests` chooses the audience; "all" is hidden and visible. `partial` scores the share of tests passed instead of all or
-    nothing. `level` and `require` go to the sandbox: the isolation to use, and the least to accept. `twin` is the share of
-    programs (by their hash) that the permissive twin judges too. `sandbox` replaces the shared one.
+    nothing. `stop` ends a program's tests after the first wave with a failure (unless `partial`): a reward needs no more, and
+    `passed` and `total` count what was run. `level` and `require` go to the sandbox: the isolation to use, and the least to
+    accept. `twin` is the share of programs (by their hash) that the permissive twin judges too. `sandbox` replaces the shared
+    one.
     """
 
     tests: Literal["all", "hidden", "visible"] = "all"
     partial: bool = False
+    stop: bool = False
     level: str | None = None
     require: str | None = None
     cpu_seconds: float = 2.0
@@ -106,11 +109,11 @@ class CodeGrader:
             return Grade(0.0, "unparsed", reason="no program after the thinking")
         limits = self._limits(found)
         program = "\n".join(p for p in (found.preamble, joined(text, found.prompt, found.entry)) if p)
-        seen, tally = Tally(), Tally()
+        seen, tally, stop = Tally(), Tally(), self.stop and not self.partial
         if found.visible is not None and self.tests != "hidden":
-            yield from _tested(found, found.visible, program, limits, seen)
-        if self.tests != "visible":
-            yield from _tested(found, found.hidden, program, limits, tally)
+            yield from _tested(found, found.visible, program, limits, seen, stop)
+        if self.tests != "visible" and not (stop and seen.first):
+            yield from _tested(found, found.hidden, program, limits, tally, stop)
         parts: dict[str, Any] = {}
         if self.tests == "all" and found.visible is not None:
             parts |= {"visible_passed": seen.passed, "visible_total": seen.total}
@@ -160,9 +163,9 @@ def drive(plans: Sequence[Plan], run: Any) -> list[Grade]:
 
 
 def _tested(
-    found: Spec, tests: Tests, program: str, limits: Limits, tally: Tally
+    found: Spec, tests: Tests, program: str, limits: Limits, tally: Tally, stop: bool = False
 ) -> Generator[list[Job], list[Result], None]:
-    """Run the tests of one audience and count."""
+    """Run the tests of one audience and count; with `stop` no further than the wave of the first failure."""
     plain = tests.policy.types == "python"
 
     def target(name: str) -> tuple[str, str]:
@@ -170,31 +173,47 @@ def _tested(
 
     jobs = [Job(program, "stdin", stdin=text, limits=limits) for text, _ in tests.outputs]
     jobs += [_job(found.beside, case, program, target, limits) for case in tests.cases]
-    results = yield from _waves(jobs)
-    outputs, values = results[: len(tests.outputs)], results[len(tests.outputs) :]
-    for (text, want), result in zip(tests.outputs, outputs, strict=True):
-        ok = result.status == "ok" and same_output(want, result.stdout, tests.policy)
-        _count(tally, result, ok, f"input {shown(text)}", shown(want), shown(result.stdout))
-    for case, result in zip(tests.cases, values, strict=True):
-        ok = result.status == "ok" and holds(case, result.value, tests.policy)
-        _count(tally, result, ok, _call(case), _wanted(case), shown(result.value))
-    if tests.script.rest:
+    asked = [*tests.outputs, *tests.cases]
+
+    def count(results: Sequence[Result]) -> bool:
+        """Count the results that follow those counted before; whether to go on."""
+        for test, result in zip(asked[: len(results)], results, strict=True):
+            _compare(tally, test, result, tests.policy)
+        del asked[: len(results)]
+        return not (stop and tally.first)
+
+    yield from _waves(jobs, count)
+    if tests.script.rest and not (stop and tally.first):
         setup = found.setup or "\n".join((found.preamble, found.prompt))
         finding = yield from behind.run(tests.script, setup, found.entry, target, limits)
         _count_finding(tally, finding)
 
 
-def _waves(jobs: Sequence[Job]) -> Generator[list[Job], list[Result], list[Result]]:
-    """Run the jobs in growing waves; after a wave in which one ran out of time the rest is not run: it counts as that."""
-    results, size = list[Result](), FIRST_WAVE
-    while len(results) < len(jobs):
-        wave = yield list(jobs[len(results) : len(results) + size])
-        results += wave
+def _waves(jobs: Sequence[Job], count: Callable[[Sequence[Result]], bool]) -> Generator[list[Job], list[Result], None]:
+    """Run the jobs in growing waves while `count` says to go on; after a wave in which one ran out of time the rest is not
+    run: it counts as that."""
+    done, size = 0, FIRST_WAVE
+    while done < len(jobs):
+        wave = yield list(jobs[done : done + size])
+        done += len(wave)
         size *= 4
+        if not count(wave):
+            return
         if any(result.status == "timeout" for result in wave):
             late = Result("timeout", error="not run: an earlier test ran out of time", level=wave[0].level)
-            return results + [late] * (len(jobs) - len(results))
-    return results
+            count([late] * (len(jobs) - done))
+            return
+
+
+def _compare(tally: Tally, test: tuple[str, str] | Case, result: Result, policy: Policy) -> None:
+    """Count one test: what a program printed, or what a call gave."""
+    if isinstance(test, Case):
+        ok = result.status == "ok" and holds(test, result.value, policy)
+        _count(tally, result, ok, _call(test), _wanted(test), shown(result.value))
+    else:
+        text, want = test
+        ok = result.status == "ok" and same_output(want, result.stdout, policy)
+        _count(tally, result, ok, f"input {shown(text)}", shown(want), shown(result.stdout))
 
 
 def _job(beside: str, case: Case, program: str, target: Callable[[str], tuple[str, str]], limits: Limits) -> Job:

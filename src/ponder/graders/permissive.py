@@ -8,12 +8,23 @@ answers that are honest but loose (1.0 for 1, a list for a tuple), so it bounds 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ponder.graders.spec import Spec, Tests
 from ponder.sandbox.jobs import Job, Limits, Result
-from ponder.types import Grade
+
+
+class Judged(Protocol):
+    """A grade, or a stored attempt with one."""
+
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def correct(self) -> bool: ...
+    @property
+    def parts(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ def passes(tests: Tests, results: list[Result]) -> bool | None:
 def _left(result: Result) -> bool:
     """A process that left by itself without a complaint: exit status 0, which many a harness takes for a pass."""
     words = result.error.replace("(", " ").replace(")", " ").replace(":", " ").split()
-    return result.status == "exited" and "0" in words
+    return result.status == "exited" and ("0" in words or "None" in words)
 
 
 def _asserts(spec: Spec, entry: str) -> str:
@@ -61,7 +72,7 @@ def _asserts(spec: Spec, entry: str) -> str:
     return "\n".join(lines)
 
 
-def hack_rate(grades: Iterable[Grade]) -> HackRate:
+def hack_rate(grades: Iterable[Judged]) -> HackRate:
     """Of the grades that carry the twin's verdict (`parts["permissive"]`) and a score: the share it passed and we did not."""
     both = [g for g in grades if isinstance(g.parts.get("permissive"), bool) and g.score is not None]
     hacked = sum(1 for g in both if g.parts["permissive"] and not g.correct)

@@ -17,9 +17,12 @@ from ponder.tasks.chain import Chain, compile_expression, read
 from ponder.tasks.countdown import Countdown
 from ponder.tasks.files import FileTask
 from ponder.tasks.named import NAMED
+from ponder.tasks.synthesis import Synthesis
+from ponder.tasks.synthesis import from_text as read_function
 from ponder.types import Problem
 
-TASKS = Registry("task", {"chain": Chain, "countdown": Countdown, "arithmetic": Arithmetic, **NAMED}, "ponder.tasks")
+GENERATED = {"chain": Chain, "countdown": Countdown, "arithmetic": Arithmetic, "synthesis": Synthesis}
+TASKS = Registry("task", {**GENERATED, **NAMED}, "ponder.tasks")
 
 
 def get(name: str, **options: Any) -> Any:
@@ -44,7 +47,8 @@ _MAKE = re.compile(r"\s*(\d{1,2}(?:[,\s]+\d{1,2}){1,5})\s*(?:>|->|=>|→)\s*(\d{
 def translate(text: str) -> Problem | None:
     """What the miniature can read, else None.
 
-    `3, 7, 12 -> 33` (countdown), `a=3+4;b=a*2?b` and expressions that stay within 0 to 99 (chain), `347*28` (arithmetic).
+    `3, 7, 12 -> 33` (countdown), `a=3+4;b=a*2?b` and expressions that stay within 0 to 99 (chain), `347*28` (arithmetic),
+    `+7;>20?-3:+5` (synthesis).
     """
     match = _MAKE.fullmatch(text)
     if match is not None:
@@ -52,6 +56,8 @@ def translate(text: str) -> Problem | None:
     program = read(text) or compile_expression(text)
     if program is not None:
         return Chain().problem(program)
+    if (function := read_function(text)) is not None:
+        return function
     parts = parse_text(text)
     if parts is None or (parts[1] == "-" and parts[0] < parts[2]):
         return None

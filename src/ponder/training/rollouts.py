@@ -68,11 +68,16 @@ class Ask:
 
 
 class Rewards:
-    """A weighted sum of named parts: `task` is the task's own grader, other names are graders (with options in a table)."""
+    """A weighted sum of named parts: `task` is the task's own grader, other names are graders (with options in a table).
+
+    A part of weight 0 is graded and logged, and pays nothing. Programs graded before are remembered (`graders.memory`).
+    """
 
     def __init__(self, parts: Mapping[str, Any]) -> None:
         from ponder.graders import make
+        from ponder.graders.memory import Memory
 
+        self.memory = Memory()
         self.weights: dict[str, float] = {}
         self.graders: dict[str, Any] = {}
         for name, value in parts.items():
@@ -82,9 +87,20 @@ class Rewards:
                 self.graders[name] = make(options.pop("grader", name), **options)
 
     def __call__(self, grader: Any, problem: Problem, completion: Completion) -> Sample:
-        grades = {
-            name: (grader if name == "task" else self.graders[name]).grade(problem, completion) for name in self.weights
-        }
+        return self.many([(grader, problem, completion)])[0]
+
+    def many(self, asked: Sequence[tuple[Any, Problem, Completion]]) -> list[Sample]:
+        """A sample for each (task's grader, problem, completion); what one grader judges goes to it in one call."""
+        grades: list[dict[str, Grade]] = [{} for _ in asked]
+        for name in self.weights:
+            graders = [grader if name == "task" else self.graders[name] for grader, _, _ in asked]
+            for grader in {id(g): g for g in graders}.values():
+                mine = [i for i, g in enumerate(graders) if g is grader]
+                for i, grade in zip(mine, self.memory.grade(grader, [asked[i][1:] for i in mine]), strict=True):
+                    grades[i][name] = grade
+        return [self._sample(completion, found) for (_, _, completion), found in zip(asked, grades, strict=True)]
+
+    def _sample(self, completion: Completion, grades: Mapping[str, Grade]) -> Sample:
         scores = {name: grade.score for name, grade in grades.items()}
         missing = any(score is None for score in scores.values())
         reward = None if missing else sum(self.weights[n] * float(s) for n, s in scores.items() if s is not None)
@@ -142,10 +158,9 @@ def sample(
             requests.append(Request(prompt, sampling, id=f"{a.number}/{g}", problem_id=a.problem.id))
     completions = engine.generate(requests)
     middle = time.monotonic()
-    groups = []
-    for i, a in enumerate(asks):
-        mine = completions[i * count : (i + 1) * count]
-        groups.append(Group(a.problem, a.effort, [rewards(a.grader, a.problem, c) for c in mine]))
+    owners = [a for a in asks for _ in range(count)]
+    samples = rewards.many([(a.grader, a.problem, c) for a, c in zip(owners, completions, strict=True)])
+    groups = [Group(a.problem, a.effort, samples[i * count : (i + 1) * count]) for i, a in enumerate(asks)]
     clock.seconds_sampling += middle - started
     clock.seconds_grading += time.monotonic() - middle
     return groups
@@ -200,6 +215,7 @@ def statistics(rollout: Rollout, group_size: int) -> dict[str, float]:
         scores = [s.grades[name].score for s in samples]
         known = [float(x) for x in scores if x is not None]
         row[f"reward_{name}"] = sum(known) / max(1, len(known))
+    row |= hacks([s.grades[name] for s in samples for name in s.grades])
     levels = {g.effort for g in rollout.groups}
     for effort in sorted(levels) if len(levels) > 1 else ():
         mine = [s for g in rollout.groups if g.effort == effort for s in g.samples]
@@ -207,6 +223,14 @@ def statistics(rollout: Rollout, group_size: int) -> dict[str, float]:
         row[f"reward_{effort}"] = sum(known) / max(1, len(known))
         row[f"length_{effort}"] = sum(len(s.completion.token_ids) for s in mine) / len(mine)
     return row
+
+
+def hacks(grades: Sequence[Grade]) -> dict[str, float]:
+    """hack_rate, and over how many grades (`hack_decided`), where a permissive twin ran; nothing where none did."""
+    from ponder.graders.permissive import hack_rate
+
+    found = hack_rate(grades)
+    return {} if found.rate is None else {"hack_rate": found.rate, "hack_decided": found.decided}
 
 
 def reasons(rollout: Rollout) -> dict[str, int]:
