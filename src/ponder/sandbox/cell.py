@@ -43,7 +43,7 @@ def _checked(result: int, what: str) -> None:
 def programs() -> list[str]:
     """The folders a cell shows and may execute from: the system's and the Python installation's, none inside another."""
     python = {sys.base_prefix, os.path.realpath(sys.base_prefix), sysconfig.get_path("stdlib")}
-    found = list(SYSTEM)
+    found: list[str] = [*SYSTEM]
     for path in sorted(python, key=len):
         if not any(_inside(path, other) for other in found):
             found.append(path)
@@ -86,6 +86,17 @@ def _crowded() -> bool:
     return any(_inside(path, "/tmp") for path in shown())
 
 
+def settle(place: str, way: str) -> str:
+    """In a new worker: go into a cell, or be in the one bubblewrap made, and see that it holds; its scratch folder."""
+    if way == "namespaces":
+        enter(place)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 is deaf to all signals that it does not handle
+    os.chdir(SCRATCH)
+    if found := leaks():
+        raise OSError(f"in the cell one can {', '.join(found)}")
+    return SCRATCH
+
+
 def enter(place: str) -> None:
     """Make a cell and go in, by way of the empty folder `place`; returns in its first process, without privileges."""
     kept = _unshare()
@@ -115,20 +126,18 @@ def _unshare() -> bool:
     Root gives the cell a user of the machine that nobody else is; others, and a root that may not, give it themselves.
     """
     mine, other = (os.getuid(), os.getgid()), 0x70000000 + os.getpid()
-    outside, helper = os.getpid(), 0
+    outside, helper, (ask, tell) = os.getpid(), 0, os.pipe()
     if os.getuid() == 0:
-        ask, tell = os.pipe()
         helper = os.fork()
         if helper == 0:
             os.close(tell)
             os._exit(_name_users(outside, mine, other) if os.read(ask, 1) else 1)
-        os.close(ask)
     _checked(_LIBC.unshare(_NEW), "new namespaces")
-    if helper:
-        os.write(tell, b"+")
-        os.close(tell)
-        if os.waitpid(helper, 0)[1] == 0:
-            return True
+    os.write(tell, b"+")
+    os.close(tell)
+    os.close(ask)
+    if helper and os.waitpid(helper, 0)[1] == 0:
+        return True
     _write("/proc/self/setgroups", "deny")
     for name, number in zip(("uid_map", "gid_map"), mine, strict=True):
         _write(f"/proc/self/{name}", f"{USER} {number} 1\n")

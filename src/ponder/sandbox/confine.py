@@ -51,8 +51,10 @@ def prctl(option: int, value: int = 1) -> None:
         _checked(_LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
 
 
-def fence(readable: Sequence[str], scratch: str, listed: str) -> None:
-    """Landlock, for this process and its children: `readable` can be read, `listed` listed, only `scratch` changed."""
+def fence(readable: Sequence[str], scratch: str, listed: str = "", programs: Sequence[str] = ()) -> None:
+    """Landlock, for this process and its children: `readable` can be read, `listed` listed, only `scratch` changed.
+
+    With `programs` (folders) these can be read and executed, and so can what is put into `scratch`."""
     if not LINUX:
         raise ConfineError("Landlock needs Linux")
     version = _checked(_LIBC.syscall(444, None, ctypes.c_size_t(0), 1), "Landlock")
@@ -62,8 +64,11 @@ def fence(readable: Sequence[str], scratch: str, listed: str) -> None:
     handle = _checked(_LIBC.syscall(444, ctypes.byref(rules), ctypes.c_size_t(size), 0), "Landlock rules")
     for path in readable:
         _allow(handle, path, _READ if os.path.isdir(path) else _READ & 4 | (2 if path == os.devnull else 0))
-    _allow(handle, listed, 1 << 3)
-    _allow(handle, scratch, rights & ~1)  # everything but execution
+    for path in programs:
+        _allow(handle, path, _READ | 1)
+    if listed:
+        _allow(handle, listed, 1 << 3)
+    _allow(handle, scratch, rights if programs else rights & ~1)  # but for execution
     prctl(PR_SET_NO_NEW_PRIVS)
     _checked(_LIBC.syscall(446, handle, 0), "Landlock restriction")
     os.close(handle)

@@ -83,8 +83,8 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" + (f" (line {line})" if line else "")
 
 
-def serve(job_fd: int, out: int, err: int, reply_fd: int, value_bytes: int) -> None:
-    """Take the job, become the program, answer once. The job's file then holds only the program's standard input."""
+def take(job_fd: int, out: int, err: int) -> Reply:
+    """The job; its files become standard input (all that the job's file then holds), output and error."""
     data = os.pread(job_fd, os.fstat(job_fd).st_size, 0)
     at = int.from_bytes(data[-8:], "big")
     job: Reply = _codec.decode(data[at:-8])
@@ -94,7 +94,12 @@ def serve(job_fd: int, out: int, err: int, reply_fd: int, value_bytes: int) -> N
         os.dup2(source, target)
         os.close(source)
     os.lseek(0, 0, os.SEEK_SET)
-    reply = run(job)
+    return job
+
+
+def serve(job_fd: int, out: int, err: int, reply_fd: int, value_bytes: int) -> None:
+    """Take the job, become the program, answer once."""
+    reply = run(take(job_fd, out, err))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BaseException):
             stream.flush()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import struct
@@ -23,6 +22,7 @@ from typing import Any, cast
 
 from ponder.sandbox.codec import Refused, decode, encode
 from ponder.sandbox.jobs import Job, Level, Result, Status
+from ponder.sandbox.scratch import empty, open_folder
 from ponder.sandbox.zygote import ANSWER, CPU, ENDED, REQUEST, SETUP, TOKEN, WALL
 
 ARGUMENT_BYTES = 64 << 20
@@ -47,7 +47,7 @@ class Keeper:
         self._files: list[int] = []
         self._token = b""
         self.deadline = 0.0
-        self.scratch = tempfile.mkdtemp(prefix="ponder-")
+        self.scratch = _scratch()
         ours, theirs = socket.socketpair()
         self.control = ours
         with theirs:
@@ -75,7 +75,7 @@ class Keeper:
         limits = job.limits
         size = max(limits.output_bytes, limits.value_bytes) + 4096
         head = REQUEST.pack(
-            limits.cpu_seconds, limits.wall_seconds, limits.memory_mb << 20, size, limits.value_bytes
+            limits.cpu_seconds, limits.wall_seconds, limits.memory_mb << 20, size, limits.value_bytes, 0
         )  # fmt: skip
         self._token = secrets.token_bytes(TOKEN)
         self._files = [_blank() for _ in range(4)]
@@ -142,12 +142,34 @@ class Keeper:
             self.process.kill()
         self.process.wait()
         self.abandon()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        _remove(self.scratch)
 
     def abandon(self) -> None:
         """Let go of our descriptors only: what a forked copy of this process does."""
         self.control.close()
         self._drop_files()
+
+
+def _scratch() -> str:
+    """A new scratch folder, inside one of ours: whoever it is given to can not put something else in its place."""
+    outer = tempfile.mkdtemp(prefix="ponder-")
+    os.chmod(outer, 0o711)
+    scratch = os.path.join(outer, "scratch")
+    os.mkdir(scratch, 0o700)
+    return scratch
+
+
+def _remove(scratch: str) -> None:
+    """The folder of `_scratch` and all that is in it."""
+    with contextlib.suppress(OSError):
+        folder = open_folder(scratch)
+        try:
+            empty(folder)
+        finally:
+            os.close(folder)
+        os.rmdir(scratch)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(scratch))
 
 
 def _request(job: Job) -> bytes:

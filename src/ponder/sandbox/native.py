@@ -10,13 +10,14 @@ Standard library only: the worker loads it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import signal
 import sys
 from typing import Any
 
 PYTHON, RUN, BUILD, COMMAND = 0, 1, 2, 3
-LIBRARY = 64 << 20
 NO_COMPILER = 126
 
 
@@ -26,28 +27,54 @@ def environment(scratch: str) -> dict[str, str]:
     return {"PATH": path, "HOME": scratch, "TMPDIR": scratch, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def serve(mode: int, take: Any, files: list[int], binary: int, scratch: str) -> None:
-    """In the sample, confined: become the program, or answer with a binary. Returns only on failure."""
+def prepare(mode: int, confine: Any, scratch: str) -> None:
+    """Before the system calls are filtered: the size of the stack, signals as a program expects them, and for `RUN`
+    nothing left to read or execute by a path but the scratch folder."""
+    memory, hard = resource.getrlimit(resource.RLIMIT_AS)[0], resource.getrlimit(resource.RLIMIT_STACK)[1]
+    stack = max(8 << 20, memory // 8)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack if hard == resource.RLIM_INFINITY else min(stack, hard), hard))
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if mode == RUN:
+        confine.fence(["/dev/null", "/dev/zero", "/dev/urandom"], scratch)
+
+
+def sweep() -> float:
+    """End everything else in the cell, of which this is process 1; the processor seconds of what had lost its parent."""
+    used = 0.0
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            usage = os.wait4(-1, 0)[2]
+            used += usage.ru_utime + usage.ru_stime
+    return used
+
+
+def serve(mode: int, take: Any, files: list[int], scratch: str) -> None:
+    """In the sample, confined: become the program, or answer with a binary. Never returns."""
     job = take(*files[:3])
-    stack = max(8 << 20, resource.getrlimit(resource.RLIMIT_AS)[0] // 8)
-    resource.setrlimit(resource.RLIMIT_STACK, (stack, resource.getrlimit(resource.RLIMIT_STACK)[1]))
     words = environment(scratch)
     if mode == BUILD:
         os._exit(_build(job, files[3], words))
-    for name, text in job.get("files", {}).items():
-        if os.path.dirname(name):
-            os.makedirs(os.path.dirname(name), exist_ok=True)
-        with open(name, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-    os.closerange(files[3], files[3] + 1)
     try:
         if mode == RUN:
-            os.set_inheritable(binary, False)
-            os.execve(binary, ["program"], words)
+            os.dup2(files[4], 3, inheritable=False)
+            os.closerange(4, 4096)
+            os.execve(3, ["program"], words)
+        os.closerange(3, 4096)
+        _place(job["files"])
         os.execvpe(job["argv"][0], job["argv"], words)
     except OSError as error:
         os.write(2, f"{job['argv'][0] if mode == COMMAND else 'the program'}: {error.strerror}\n".encode())
         os._exit(127)
+
+
+def _place(files: dict[str, str]) -> None:
+    for name, text in files.items():
+        if os.path.dirname(name):
+            os.makedirs(os.path.dirname(name), exist_ok=True)
+        with open(name, "w", encoding="utf-8", errors="replace", newline="") as file:
+            file.write(text)
 
 
 def _build(job: dict[str, Any], reply: int, words: dict[str, str]) -> int:

@@ -1,4 +1,4 @@
-"""The clean process that forks samples: `python -S -s -P -B zygote.py FD LEVEL SCRATCH`.
+"""The clean process that forks samples: `python -S -s -P -B zygote.py FD LEVEL SCRATCH [WAY]`.
 
 It is executed, never forked from the process that knows answers, and it never sees a job: code, input and reply travel
 in files that the parent hands over and only the sample reads. What the zygote says about a sample (how it ended, its
@@ -11,7 +11,6 @@ import gc
 import importlib.util
 import os
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -19,10 +18,11 @@ import sys
 import time
 from typing import Any
 
-REQUEST = struct.Struct("=ddQQQ")  # cpu seconds, wall seconds, memory, file size, value bytes
+REQUEST = struct.Struct("=ddQQQI")  # cpu seconds, wall seconds, memory, file size, value bytes, mode
 ANSWER = struct.Struct("=idii")  # wait status, cpu seconds, why, clean
 TOKEN = 16
 ENDED, CPU, WALL, SETUP = 0, 1, 2, 3
+CLEAN_SECONDS = 5.0  # well within the time the parent waits beyond the limits
 PRELOADED = (
     "math cmath re collections itertools functools heapq bisect string random typing operator copy decimal fractions "
     "statistics datetime json hashlib io array queue threading time dataclasses enum abc contextlib textwrap types atexit"
@@ -46,21 +46,26 @@ class Zygote:
     def __init__(self, control: socket.socket, level: str, scratch: str) -> None:
         sibling("codec")
         self.confine, self.filters, self.harness = sibling("confine"), sibling("filters"), sibling("harness")
+        self.emptying = sibling("scratch")
+        self.native = sibling("native") if level == "L3" else None
         self.control, self.level, self.scratch = control, level, scratch
         self.program = self.filters.build()
+        self.become, self.denied = self.filters.build(become=True), self.filters.deny()
         self.ready, self.mark = os.pipe()
         os.set_blocking(self.ready, False)
         self.user, self.read_all, self.processes = self._user()
         confine = self.confine
         confine.prctl(confine.PR_SET_SUBREAPER)
         confine.prctl(confine.PR_SET_DUMPABLE, 0)
-        os.chdir(scratch)
-        if level == "L2":
+        self.folder = self.emptying.open_folder(scratch)
+        os.fchdir(self.folder)
+        if level != "L1":
             if self.user is not None:  # no signal leaves a sample at L2, so the zygote can be of the same user
                 confine.drop(self.user, self.read_all)
                 self.user = None
             confine.prctl(confine.PR_SET_DUMPABLE, 0)
-            confine.fence(self._readable(), scratch, os.path.dirname(os.path.realpath(os.__file__)))
+            programs: list[str] = sibling("cell").programs() if level == "L3" else []
+            confine.fence(self._readable(), scratch, os.path.dirname(os.path.realpath(os.__file__)), programs)
 
     def _user(self) -> tuple[int | None, bool, int]:
         """Who the samples are: as root a user of their own; and how many processes that user may have."""
@@ -86,36 +91,42 @@ class Zygote:
 
     def loop(self) -> None:
         while True:
-            head, files, _, _ = socket.recv_fds(self.control, REQUEST.size, 4)
-            if len(head) != REQUEST.size or len(files) != 4:
+            head, files, _, _ = socket.recv_fds(self.control, REQUEST.size, 5)
+            if len(head) != REQUEST.size or len(files) not in (4, 5):
                 return
-            cpu, wall, memory, size, value = REQUEST.unpack(head)
+            cpu, wall, memory, size, value, mode = REQUEST.unpack(head)
             pid = os.fork()
             if pid == 0:
-                self._sample(files, cpu, memory, size, value)
+                self._sample(files, cpu, memory, size, value, mode)
             for descriptor in files:
                 os.close(descriptor)
             token = self.control.recv(TOKEN, socket.MSG_WAITALL)
             answer = self._supervise(pid, cpu, wall)
             self.control.sendall(token + ANSWER.pack(*answer, self._clean()))
 
-    def _sample(self, files: list[int], cpu: float, memory: int, size: int, value: int) -> None:
+    def _sample(self, files: list[int], cpu: float, memory: int, size: int, value: int, mode: int) -> None:
         """In the child; never returns."""
         try:
             confine = self.confine
             os.setsid()
             self.control.close()
             os.close(self.ready)
+            os.close(self.folder)
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             if self.user is not None:
                 confine.drop(self.user, self.read_all)
                 confine.prctl(confine.PR_SET_DUMPABLE, 0)
             confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
             confine.cap(cpu, memory, size, self.processes)
-            if self.level == "L2":
-                confine.filter_calls(self.filters.bind(self.program, os.getpid()))
+            if mode and self.native is not None:
+                self.native.prepare(mode, confine, self.scratch)
+            if self.level != "L1":
+                program = (self.program, self.become, self.denied, self.denied)[mode]
+                confine.filter_calls(self.filters.bind(program, os.getpid()))
             os.write(self.mark, b"+")
             os.close(self.mark)
+            if mode and self.native is not None:
+                self.native.serve(mode, self.harness.take, files, self.scratch)
             self.harness.serve(*files, value)
         finally:
             os._exit(0)
@@ -139,16 +150,17 @@ class Zygote:
             if handle is not None:
                 os.close(handle)
         _, status, usage = os.wait4(pid, 0)
-        self._sweep()
-        used = max(used, usage.ru_utime + usage.ru_stime)
+        used = max(used, usage.ru_utime + usage.ru_stime) + self._sweep()
         try:
             os.read(self.ready, 64)
         except BlockingIOError:
             why = SETUP
         return status, used, CPU if why == ENDED and used > cpu else why
 
-    def _sweep(self) -> None:
-        """End what the sample left behind: at L1 it may fork, and its orphans come to us."""
+    def _sweep(self) -> float:
+        """End what the sample left behind: at L1 it may fork, and its orphans come to us. Their processor seconds at L3."""
+        if self.native is not None:
+            return self.native.sweep()
         for _ in range(2000):
             for child in _children():
                 _kill(child)
@@ -156,20 +168,17 @@ class Zygote:
                 if os.waitpid(-1, os.WNOHANG)[0] == 0:
                     time.sleep(0.001)
             except ChildProcessError:
-                return
+                break
+        return 0.0
 
     def _clean(self) -> int:
         """Empty the scratch folder; 0 when that failed and this zygote should be replaced."""
         try:
-            with os.scandir(self.scratch) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        shutil.rmtree(entry.path)
-                    else:
-                        os.unlink(entry.path)
-        except (OSError, RecursionError):
+            clean = self.emptying.empty(self.folder, CLEAN_SECONDS)
+            os.utime(self.folder, (0, 0))  # its times would tell the next sample something
+        except OSError:
             return 0
-        return 1
+        return int(clean)
 
 
 def _ended(pid: int, handle: int | None, control: socket.socket, pause: float) -> bool:
@@ -218,13 +227,15 @@ def main() -> None:
     level, scratch = sys.argv[2], sys.argv[3]
     for name in PRELOADED.split():
         __import__(name)
-    sys.argv[:] = [""]
     os.environ.clear()
     try:
+        if level == "L3":
+            scratch = sibling("cell").settle(scratch, sys.argv[4])
         zygote = Zygote(control, level, scratch)
     except OSError as error:
         control.sendall(f"-{error}"[:200].encode())
         return
+    sys.argv[:] = [""]
     gc.collect()
     gc.freeze()
     control.sendall(b"+")
