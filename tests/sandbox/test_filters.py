@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from ponder.sandbox.filters import ALLOW, EQUAL, LOAD, MASK, RETURN, bind, build, deny
+from ponder.sandbox import filters
+from ponder.sandbox.filters import ALLOW, EQUAL, JUMP, LOAD, MASK, RETURN, bind, build, deny
 
 EPERM, ENOSYS = 0x00050001, 0x00050026
 NEW_USER, THREAD = 0x10000000, 0x003D0F00
@@ -24,6 +25,8 @@ def verdict(program: bytes, number: int, *arguments: int, architecture: int = 0x
             value = struct.unpack_from("=I", data, k)[0]
         elif operation == MASK:
             value &= k
+        elif operation == JUMP:
+            at += k
         elif operation == RETURN:
             return k
         else:
@@ -104,3 +107,18 @@ def test_what_compilers_and_commands_are_denied(machine: str) -> None:
         assert says(name, *arguments) == EPERM, name
     assert verdict(program, 435, architecture=architecture) == ENOSYS
     assert says("execve", 0) == ALLOW and verdict(program, 0, architecture=0x40000003) == 0x80000000
+
+
+@pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1)])
+def test_the_search_by_halves_finds_every_number(machine: str, column: int) -> None:
+    architecture = 0xC000003E if machine == "x86_64" else 0xC00000B7
+    plain, denied = ({row[column] for row in table.values()} for table in (filters._PLAIN, filters._DENIED))
+    checked = {row[column] for row in filters._CHECKED.values()}
+    listed, unlisted = build(1, machine), deny(machine)
+    assert listed is not None and unlisted is not None
+    for number in (*range(600), 0x3FFFFFFF, 0x40000000, 0x40000001, 0x40000257, 0xFFFFFFFF):
+        if number not in checked:
+            expected = ALLOW if number in plain else EPERM
+            assert verdict(listed, number, architecture=architecture) == expected, number
+            expected = EPERM if number in denied or number >= 0x40000000 else ALLOW
+            assert verdict(unlisted, number, architecture=architecture) == expected, number

@@ -14,8 +14,10 @@ import platform
 import struct
 
 Instruction = tuple[int, int, int, int]
-LOAD, EQUAL, AT_LEAST, ANY_BIT, MASK, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+LOAD, EQUAL, AT_LEAST, ANY_BIT, MASK, JUMP, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x05, 0x06
 ALLOW, KILL, FAIL = 0x7FFF0000, 0x80000000, 0x00050000
+_ALLOWED: Instruction = (RETURN, 0, 0, ALLOW)
+_REFUSED: Instruction = (RETURN, 0, 0, FAIL | errno.EPERM)
 CLONE_THREAD = 0x00010000
 SELF = 0x7EAD5E1F  # stands for the process until `bind` puts its number there
 _IOCTLS = (
@@ -83,6 +85,7 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 _EXECVEAT = (322, 281)
 NAMESPACES = 0x7E020000
+_X32 = 0x40000000
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7), "arm64": (1, 0xC00000B7)}
 
 
@@ -98,18 +101,11 @@ def build(pid: int = SELF, machine: str = "", become: bool = False) -> bytes | N
     column, architecture = _MACHINES.get(machine or platform.machine(), (-1, 0))
     if column < 0:
         return None
-    code = _header(architecture)
+    blocks = {number: [_ALLOWED] for row in _PLAIN.values() if (number := row[column]) is not None}
+    blocks |= {row[column]: _check(name, pid) for name, row in _CHECKED.items()}
     if become:  # only by descriptor: AT_EMPTY_PATH
-        code += [(EQUAL, 0, 4, _EXECVEAT[column]), _low(4), (EQUAL, 0, 1, 0x1000), *_verdicts()]
-    for numbers in _PLAIN.values():
-        number = numbers[column]
-        if number is not None:
-            code += [(EQUAL, 0, 1, number), (RETURN, 0, 0, ALLOW)]
-    for name, numbers in _CHECKED.items():
-        block = _check(name, pid)
-        code += [(EQUAL, 0, len(block), numbers[column]), *block]
-    code.append((RETURN, 0, 0, FAIL | errno.EPERM))
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+        blocks[_EXECVEAT[column]] = [_low(4), (EQUAL, 0, 1, 0x1000), _ALLOWED, _REFUSED]
+    return _assemble(architecture, blocks, _REFUSED)
 
 
 def deny(machine: str = "") -> bytes | None:
@@ -117,25 +113,39 @@ def deny(machine: str = "") -> bytes | None:
     column, architecture = _MACHINES.get(machine or platform.machine(), (-1, 0))
     if column < 0:
         return None
-    code = _header(architecture)
-    for numbers in _DENIED.values():
-        number = numbers[column]
-        if number is not None:
-            code += [(EQUAL, 0, 1, number), (RETURN, 0, 0, FAIL | errno.EPERM)]
-    blocks = {name: _check(name, 0) for name in ("clone3", "socketpair")}
-    blocks["clone"] = [_low(0), (ANY_BIT, 1, 0, NAMESPACES), *_verdicts()]
-    blocks["prlimit64"] = _one_of(0, (0,))  # its own limits only, and these only down
-    blocks["ioctl"] = [_low(1), (EQUAL, 2, 0, 0x5412), (EQUAL, 1, 0, 0x541C), *_verdicts()]  # no typing for others
-    for name, block in blocks.items():
-        code += [(EQUAL, 0, len(block), _CHECKED[name][column]), *block]
-    code.append((RETURN, 0, 0, ALLOW))
-    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+    blocks = {number: [_REFUSED] for row in _DENIED.values() if (number := row[column]) is not None}
+    checks = {name: _check(name, 0) for name in ("clone3", "socketpair")}
+    checks["clone"] = [_low(0), (ANY_BIT, 1, 0, NAMESPACES), _ALLOWED, _REFUSED]
+    checks["prlimit64"] = _one_of(0, (0,))  # its own limits only, and these only down
+    typing = [(EQUAL, 2, 0, 0x5412), (EQUAL, 1, 0, 0x541C)]  # at a terminal, for others
+    checks["ioctl"] = [_low(1), *typing, _ALLOWED, _REFUSED]
+    blocks |= {_CHECKED[name][column]: block for name, block in checks.items()}
+    return _assemble(architecture, blocks, _ALLOWED)
 
 
-def _header(architecture: int) -> list[Instruction]:
-    """Leave in A the number of the call; another machine's calls end the process, the x32 numbers are refused."""
+def _assemble(architecture: int, blocks: dict[int, list[Instruction]], other: Instruction) -> bytes:
+    """A filter that goes to the block of a call's number, else to `other`.
+
+    Another machine's calls end the process, and the x32 numbers are refused. The kernel runs a filter over all numbers
+    when it is loaded, for every sample anew: so the numbers are searched by halves and not one by one."""
+    cases: list[tuple[int, list[Instruction]]] = []
+    for number in (*range(max(blocks) + 2), _X32):
+        block = [_REFUSED] if number == _X32 else blocks.get(number, [other])
+        if not cases or cases[-1][1] != block:
+            cases.append((number, block))
     code: list[Instruction] = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL), (LOAD, 0, 0, 0)]
-    return [*code, (AT_LEAST, 0, 1, 0x40000000), (RETURN, 0, 0, FAIL | errno.EPERM)]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code + _halves(cases))
+
+
+def _halves(cases: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
+    """The instructions for cases in order, each given by the first number it is for."""
+    if len(cases) == 1:
+        return cases[0][1]
+    middle = len(cases) // 2
+    low, high = _halves(cases[:middle]), _halves(cases[middle:])
+    if len(low) < 256:
+        return [(AT_LEAST, len(low), 0, cases[middle][0]), *low, *high]
+    return [(AT_LEAST, 0, 1, cases[middle][0]), (JUMP, 0, 0, len(low)), *low, *high]
 
 
 def _check(name: str, pid: int) -> list[Instruction]:
@@ -145,7 +155,7 @@ def _check(name: str, pid: int) -> list[Instruction]:
     if name in ("kill", "tgkill"):
         return _one_of(0, (pid,))
     if name == "clone":
-        return [_low(0), (ANY_BIT, 0, 1, CLONE_THREAD), *_verdicts()]
+        return [_low(0), (ANY_BIT, 0, 1, CLONE_THREAD), _ALLOWED, _REFUSED]
     if name == "ioctl":
         return _one_of(1, _IOCTLS)
     if name == "fcntl":
@@ -153,16 +163,16 @@ def _check(name: str, pid: int) -> list[Instruction]:
     if name == "prctl":
         return _one_of(0, _PRCTLS)
     if name == "socketpair":  # AF_UNIX streams only: they lead nowhere, and asyncio wakes itself by one
-        return [_low(0), (EQUAL, 0, 4, 1), _low(1), (MASK, 0, 0, 0xFF), (EQUAL, 0, 1, 1), *_verdicts()]
+        return [_low(0), (EQUAL, 0, 4, 1), _low(1), (MASK, 0, 0, 0xFF), (EQUAL, 0, 1, 1), _ALLOWED, _REFUSED]
     argument = 2 if name == "prlimit64" else 4  # no new limits; no address
-    return [_low(argument), (EQUAL, 0, 3, 0), _high(argument), (EQUAL, 0, 1, 0), *_verdicts()]
+    return [_low(argument), (EQUAL, 0, 3, 0), _high(argument), (EQUAL, 0, 1, 0), _ALLOWED, _REFUSED]
 
 
 def _one_of(argument: int, values: tuple[int, ...]) -> list[Instruction]:
     code = [_low(argument)]
     for value in values:
-        code += [(EQUAL, 0, 1, value), (RETURN, 0, 0, ALLOW)]
-    return [*code, (RETURN, 0, 0, FAIL | errno.EPERM)]
+        code += [(EQUAL, 0, 1, value), _ALLOWED]
+    return [*code, _REFUSED]
 
 
 def _low(argument: int) -> Instruction:
@@ -171,7 +181,3 @@ def _low(argument: int) -> Instruction:
 
 def _high(argument: int) -> Instruction:
     return (LOAD, 0, 0, 20 + 8 * argument)
-
-
-def _verdicts() -> list[Instruction]:
-    return [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, FAIL | errno.EPERM)]
