@@ -13,11 +13,9 @@ Not covered: languages other than Python; tests that need files, packages or the
 
 from __future__ import annotations
 
-import importlib
-import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 from ponder.errors import unknown
 from ponder.graders import behind, permissive, spec
@@ -26,17 +24,12 @@ from ponder.graders.programs import adapted, joined, program_of
 from ponder.graders.same import Policy, same, same_output, shown
 from ponder.graders.spec import Spec, Tests
 from ponder.sandbox.jobs import Job, Limits, Result
+from ponder.sandbox.shared import Runs, shared
 from ponder.types import Completion, Grade, Outcome, Problem, content_hash
 
 Plan = Generator[list[Job], list[Result], Grade]
 FIRST_WAVE = 2
 AUDIENCES = ("all", "hidden", "visible")
-
-
-class Runs(Protocol):
-    """What the grader needs of a sandbox."""
-
-    def run(self, jobs: Sequence[Job]) -> list[Result]: ...
 
 
 @dataclass(slots=True)
@@ -63,8 +56,8 @@ class CodeGrader:
     `tests` chooses the audience; "all" is hidden and visible. `partial` scores the share of tests passed instead of all or
     nothing. `stop` ends a program's tests after the first wave with a failure (unless `partial`): a reward needs no more, and
     `passed` and `total` count what was run. `level` and `require` go to the sandbox: the isolation to use, and the least to
-    accept. `twin` is the share of programs (by their hash) that the permissive twin judges too. `sandbox` replaces the shared
-    one.
+    accept. `twin` is the share of programs (by their hash) that the permissive twin judges too. `remote` runs programs on
+    pools elsewhere ("host:port", see `shared`), and `sandbox` replaces the shared one.
     """
 
     tests: Literal["all", "hidden", "visible"] = "all"
@@ -76,11 +69,20 @@ class CodeGrader:
     wall_seconds: float = 10.0
     memory_mb: int = 512
     twin: float = 0.0
+    remote: str | None = None
     sandbox: Any = None
 
     def __post_init__(self) -> None:
         if self.tests not in AUDIENCES:
             raise unknown("audience of tests", self.tests, AUDIENCES)
+
+    def answer(self, completion: Completion) -> str | None:
+        """The program: what a search puts forward."""
+        return program_of(completion)
+
+    def key(self, answer: str) -> str:
+        """Programs are the same answer when they are the same text, blanks at the ends of lines and empty lines apart."""
+        return "\n".join(line.rstrip() for line in answer.splitlines() if line.strip())
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
         return self.check(problem.reference, completion)
@@ -94,7 +96,7 @@ class CodeGrader:
         return drive([self._plan(reference, completion) for reference, completion in pairs], self._runs)
 
     def _runs(self, jobs: Sequence[Job]) -> list[Result]:
-        box = cast(Runs, self.sandbox if self.sandbox is not None else shared(self.level, self.require))
+        box = cast(Runs, self.sandbox if self.sandbox is not None else shared(self.level, self.require, self.remote))
         return box.run(jobs)
 
     def _plan(self, reference: object, completion: str | Completion) -> Plan:
@@ -286,16 +288,3 @@ def _both(seen: Tally, tally: Tally) -> Tally:
 
 def _chosen(program: str, share: float) -> bool:
     return int(content_hash(program)[:8], 16) < share * 2**32
-
-
-_boxes: dict[tuple[str | None, str | None], Any] = {}
-_lock = threading.Lock()
-
-
-def shared(level: str | None, require: str | None) -> Runs:
-    """The sandbox that all graders of this process with these demands share; started on first use."""
-    with _lock:
-        if (level, require) not in _boxes:
-            made: Any = importlib.import_module("ponder.sandbox")
-            _boxes[level, require] = made.Sandbox(level, require)
-        return cast(Runs, _boxes[level, require])

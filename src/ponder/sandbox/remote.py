@@ -137,8 +137,13 @@ def _addresses(given: str | Sequence[str]) -> list[tuple[str, int]]:
     return found
 
 
-def from_environment(addresses: str, require: str | None) -> RemoteSandbox:
-    """The pool at `addresses`; its token and certificate from the files that PONDER_SANDBOX_TOKEN_FILE and
-    PONDER_SANDBOX_CERTIFICATE name."""
+def from_environment(addresses: str, level: str | None = None, require: str | None = None) -> RemoteSandbox:
+    """The pools at `addresses`; token and certificate are in the files that PONDER_SANDBOX_TOKEN_FILE and
+    PONDER_SANDBOX_CERTIFICATE name. As `level` only L4 can be asked for."""
+    if level not in (None, "L4"):
+        raise ConfigError(
+            f"sandbox level '{level}': the pool at {addresses} has its own; ask for the least with require"
+        )
     file, certificate = os.environ.get("PONDER_SANDBOX_TOKEN_FILE"), os.environ.get("PONDER_SANDBOX_CERTIFICATE")
-    return RemoteSandbox(addresses, read_token(file) if file else b"", require, certificate or None)
+    token = read_token(file) if file else b""
+    return RemoteSandbox(addresses, token, require or level, certificate or None)
