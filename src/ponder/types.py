@@ -273,7 +273,7 @@ class Trace:
 
     `token_ids` follow `prompt_ids`; `starts[i]` is where step i begins in `token_ids` (the first is 0; steps cover all of
     it). A score of a trace is that of its last step given what stands before it; `last` is that step's text, the end of
-    `text`, where texts are read.
+    `text`, where texts are read. `shown` are the tests that the question itself shows (`graders.spec.shown_tests`), if any.
     """
 
     messages: tuple[Message, ...]
@@ -287,6 +287,7 @@ class Trace:
     finished: bool = False
     problem_id: str = ""
     last: str = ""
+    shown: Mapping[str, Any] | None = None
 
 
 @runtime_checkable

@@ -22,6 +22,7 @@ from ponder.errors import ConfigError, PonderError, WorkError
 from ponder.evals import stats
 from ponder.evals.subsets import selector_at_k, weighted_majority_at_k
 from ponder.evals.trees import TreeRow, per_problem
+from ponder.graders.spec import shown_tests
 from ponder.search.branches import starts
 from ponder.search.select import SCORED, selector
 from ponder.search.tree import Node, Tree
@@ -201,6 +202,7 @@ def trace(row: TreeRow, node: Node, problem: Problem) -> Trace:
         finished=node.done,
         problem_id=row.problem,
         last=row.nodes[node.index].get("text", ""),
+        shown=shown_tests(problem.reference),
     )
 
 

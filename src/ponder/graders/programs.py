@@ -12,6 +12,7 @@ import warnings
 from ponder.graders import extract
 from ponder.types import Completion
 
+FENCE = "```"
 _PYTHON = ("python", "py", "python3")
 ADAPTER = """
 
@@ -52,10 +53,10 @@ def _blocks(text: str) -> list[tuple[str, str]]:
     opened = False
     for line in text.split("\n"):
         bare = line.strip()
-        before, fence, word = bare.rpartition("```")
+        before, fence, word = bare.rpartition(FENCE)
         if not opened and fence and (not before or word.strip().lower() in _PYTHON):
             tag, indent, inside, opened = word.strip().lower(), len(line) - len(line.lstrip()), [], True
-        elif opened and bare == "```":
+        elif opened and bare == FENCE:
             found.append((tag, "\n".join(inside)))
             opened = False
         elif opened:

@@ -80,6 +80,18 @@ def read(reference: object) -> Spec:
     )
 
 
+def shown_tests(reference: object) -> dict[str, Any] | None:
+    """The tests that the question itself shows, as a reference of their own; None where there are none. No hidden test is in it."""
+    if not isinstance(reference, Mapping):
+        return None
+    given = cast("Mapping[str, Any]", reference)
+    visible = given.get("visible")
+    if not isinstance(visible, Mapping) or not visible:
+        return None
+    around = {key: value for key, value in given.items() if key not in (*KINDS, "visible")}
+    return {**around, **cast("Mapping[str, Any]", visible)}
+
+
 def _shared(given: Mapping[str, Any]) -> dict[str, Any]:
     return {k: given[k] for k in ("types", "tolerance", "unordered") if k in given}
 

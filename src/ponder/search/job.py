@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ponder.errors import WorkError
+from ponder.graders.spec import shown_tests
 from ponder.search import asks
 from ponder.search.answers import answers_of, classes
 from ponder.search.asks import DEFAULTS, Aggregate, Ask, End, Expand, Explore, Strategy, Until, aggregate
@@ -256,6 +257,7 @@ class Job:
             finished=node.done,
             problem_id=self.problem.id,
             last="" if said is None else self._branches.last(node),
+            shown=shown_tests(self.problem.reference),
         )
 
     def unread(self, node: Node) -> int:

@@ -54,8 +54,8 @@ def human_eval(raw: Raw) -> Raw:
     }
 
 
-def examples(prompt: str, entry: str) -> list[str]:
-    """The `>>> f(…)` examples of a prompt whose value is a literal, as asserts."""
+def examples(prompt: str, entry: str = "") -> list[str]:
+    """The `>>> f(…)` examples of a prompt whose value is a literal, as asserts; of any function unless `entry` names one."""
     found: list[str] = []
     try:
         parsed = doctest.DocTestParser().get_examples(prompt)
@@ -68,7 +68,7 @@ def examples(prompt: str, entry: str) -> list[str]:
             call = ast.parse(source, mode="eval").body
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == entry:
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == (entry or call.func.id):
             found.append(f"assert {source} == {want}")
     return found
 

@@ -9,7 +9,11 @@ from ponder.errors import CheckpointError, ConfigError
 from ponder.registry import Registry
 from ponder.types import Verifier
 
-VERIFIERS = Registry("verifier", {"confidence": "ponder.verifiers.confidence:Confidence"}, "ponder.verifiers")
+VERIFIERS = Registry(
+    "verifier",
+    {"confidence": "ponder.verifiers.confidence:Confidence", "tests": "ponder.verifiers.tests:UnitTests"},
+    "ponder.verifiers",
+)
 JUDGES = {"judge": "answer", "judge-step": "step"}
 PUBLIC = ("qwen", "math-shepherd", "rlhflow")  # formats of public process models (verifiers.public)
 
@@ -23,10 +27,10 @@ def load(spec: str, **options: Any) -> Verifier:
     `qwen:FOLDER`, `math-shepherd:FOLDER` and `rlhflow:FOLDER` read public process models, each in its own way.
 
     `PROCESS+OUTCOME` is a pair: the first scores states inside the tree, the second finished answers. A run's directory
-    stands for the model in it.
+    stands for the model in it. A folder that has a built-in verifier's name is meant by `./NAME`.
     """
     inner, plus, leaf = spec.partition("+")
-    if Path(spec).is_dir():
+    if Path(spec).is_dir() and spec not in VERIFIERS.entries:  # `tests` is a verifier even beside a folder of tests
         return _folder(Path(spec), **options)
     if plus and inner and leaf:
         from ponder.verifiers.pair import PairVerifier
