@@ -100,6 +100,9 @@ def run(
     for _ in range(ROUNDS):
         test = Job(HARNESS, "call", "_ponder_test", (setup, text, names, known), limits=limits)
         reply = (yield [test])[0]
+        if known and reply.status not in ("ok", "infra"):
+            why = f"the test did not end with the values that the program gave ({reply.status}: {reply.error[:200]})"
+            return Finding(0, 1, why, "", reply.status, frozenset(levels | {reply.level}))
         if reply.status != "ok":
             return Finding(unfit=f"the test could not be run ({reply.status}: {reply.error[:200]})", status="infra")
         asked, verdicts, broken, failed = cast("tuple[list[Any], list[Any], str, str]", reply.value)

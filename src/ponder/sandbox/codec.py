@@ -2,18 +2,21 @@
 
 Exact types only (no subclasses, so nothing with an `__eq__` of its own): None, bool, int, float, complex, str, bytes,
 list, tuple, dict, set, frozenset. Depth and size are bounded on both sides; a value that holds itself is refused; so
-are keys made to collide, whose table would take the reader quadratic time. Standard library only: the worker loads it.
+are keys made to collide, in their hashes or on their way through the table, which would take the reader quadratic time.
+Standard library only: the worker loads it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import Counter
+import time
 from collections.abc import Iterable
 from typing import Any, cast
 
 DEPTH = 200
 COLLISIONS = 64
+PIECE = 100
+TABLE_SECONDS, KEY_SECONDS = 0.25, 3e-6  # of processor; honest keys take a tenth of it
 _SIZE = struct.Struct(">I")
 _FLOAT = struct.Struct(">d")
 _COMPLEX = struct.Struct(">dd")
@@ -137,12 +140,20 @@ def _read_container(tag: bytes, size: int, data: bytes, at: int, depth: int) -> 
         return items, at
     if tag == b"t":
         return tuple(items), at
-    _check_keys(items[::2] if tag == b"d" else items)
     if tag == b"d":
-        return dict(zip(items[::2], items[1::2], strict=True)), at
-    return (set(items) if tag == b"e" else frozenset(items)), at
+        return _built(dict[Any, Any](), items[::2], list(zip(items[::2], items[1::2], strict=True))), at
+    found = _built(set[Any](), items, items)
+    return (found if tag == b"e" else frozenset(found)), at
 
 
-def _check_keys(keys: list[Any]) -> None:
-    if len(keys) > COLLISIONS and max(Counter(map(hash, keys)).values()) > COLLISIONS:
+def _built(table: Any, keys: list[Any], entries: list[Any]) -> Any:
+    """The empty dict or set filled with its entries, a piece at a time, and given up when that takes too long."""
+    hashes = sorted(map(hash, keys))
+    if any(one == other for one, other in zip(hashes, hashes[COLLISIONS:], strict=False)):
         raise Refused("the keys of a set or dict were made to collide")
+    deadline = time.thread_time() + TABLE_SECONDS + KEY_SECONDS * len(keys)
+    for at in range(0, len(entries), PIECE):
+        table.update(entries[at : at + PIECE])
+        if time.thread_time() > deadline:
+            raise Refused("the keys of a set or dict were made to collide")
+    return table
