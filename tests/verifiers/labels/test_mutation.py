@@ -18,6 +18,7 @@ from ponder.errors import ConfigError, DataError, WorkError
 from ponder.tasks import mutants as ms
 from ponder.types import Demonstration, Grade, Message, Problem
 from ponder.verifiers import samples
+from ponder.verifiers.labels import layout
 from ponder.verifiers.labels import mutation as mu
 
 TOTAL = '''
@@ -258,7 +259,7 @@ def test_a_check_through_a_grader_is_one_batch_with_the_limit_that_was_asked_for
 
     def many(pairs):
         seen.append([reference for reference, _ in pairs])
-        return [grades[text.removeprefix("```python\n").removesuffix("```")] for _, text in pairs]
+        return [grades[text.removeprefix("```python\n").removesuffix("\n```")] for _, text in pairs]
 
     problem = Problem((Message("user", "x"),), {"asserts": "assert f(1)", "cpu_seconds": 6})
     trials = [mu.Trial(problem, "right", 0.5), mu.Trial(problem, "wrong"), mu.Trial(PROBLEM, "down", 0.5)]
@@ -284,11 +285,25 @@ def test_references_and_mutants_are_a_call_each_and_slow_references_get_their_ow
 def test_a_reference_is_the_program_of_a_demonstration_and_rows_keep_what_stands_around_it():
     shown = Demonstration(PROBLEM, f"<think>how</think>So:\n```python{TOTAL}```\nDone.")
     found = mu.Reference.of(shown)
-    assert found.before == "<think>how</think>So:\n```python\n" and found.after == "```\nDone."
+    assert found.before == "<think>how</think>So:\n```python\n" and found.after == "\n```\nDone."
     (row,) = mu.rows([found], passes, mu.Recipe(mutants=1, faults=1), mu.Counts(), split="dev", effort="low")[:1]
-    assert "".join(row.texts) == found.before + ms.mutated(TREE, ()).text + found.after
+    assert "".join(row.texts) == found.before + ms.mutated(TREE, ()).text.strip() + found.after
     assert (row.split, row.effort) == ("dev", "low")
     assert mu.Reference.of(Demonstration(PROBLEM, "<think>never closed")) is None
+
+
+def test_a_compact_reference_has_compact_rows():
+    program = "def f(x):\n for i in range(3):\n  x=x+-i if x>2 else 1\n return not x"
+    found = mu.Reference(PROBLEM, program, before="<think></think>", after="")
+    assert found.compact and not mu.Reference(PROBLEM, TOTAL).compact
+    check = lambda trials: [t.program == ms.mutated(ms.parse(program), ()).text for t in trials]  # noqa: E731
+    rows = mu.rows([found], check, mu.Recipe(mutants=9, faults=1), mu.Counts())
+    assert "".join(rows[0].texts) == f"<think></think>{program}"
+    assert rows[0].texts[1:] == (" for i in range(3):\n", "  x=x+-i if x>2 else 1\n", " return not x")
+    for row in rows:
+        text = "".join(row.texts).removeprefix("<think></think>")
+        assert layout.compact(text + "\n") == text + "\n" and ast.parse(text)
+    assert layout.compact('x = """a\nb"""\n') is None and layout.laid_out(("x = (\n",)) == ("x = (\n",)
 
 
 @settings(max_examples=50, deadline=None)

@@ -24,10 +24,11 @@ from ponder.errors import ConfigError, DataError, WorkError
 from ponder.graders.programs import program_of
 from ponder.tasks.mutants import Edit, Written, edits, fingerprint, mutated, parse
 from ponder.types import Demonstration, Effort, Grade, Problem, Split
+from ponder.verifiers.labels.layout import compact, laid_out
 from ponder.verifiers.samples import LabelledSample, check
 
 TRIES = 10
-OPEN, CLOSE = "```python\n", "```"
+OPEN, CLOSE = "```python\n", "\n```"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Reference:
     before: str = OPEN
     after: str = CLOSE
 
+    @property
+    def compact(self) -> bool:
+        """Is the program written without blanks, as small models write?"""
+        return compact(f"{self.program}\n") == f"{self.program}\n"
+
     @classmethod
     def of(cls, shown: Demonstration) -> Reference | None:
         """The program of a demonstration, as the grader of code finds it; None when there is none."""
@@ -46,7 +52,7 @@ class Reference:
         if program is None:
             return None
         before, _, after = shown.text.rpartition(program)
-        return cls(shown.problem, program, before, after.removeprefix("\n"))
+        return cls(shown.problem, program, before, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +259,9 @@ def row(
     effort: Effort | None = None,
 ) -> LabelledSample:
     """A row of the one format that verifiers train on: the program where the reference stood, a step per statement."""
-    problem, texts = reference.problem, list(program.steps)
+    problem, texts = reference.problem, list(laid_out(program.steps) if reference.compact else program.steps)
     texts[0] = reference.before + texts[0]
-    texts[-1] += reference.after
+    texts[-1] = texts[-1].removesuffix("\n") + reference.after
     sample = LabelledSample(
         problem=problem.id,
         messages=problem.messages,
@@ -290,4 +296,4 @@ def _limited(reference: object, seconds: float | None) -> object:
 
 def fenced(program: str) -> str:
     """The program as a completion: in a code fence."""
-    return f"{OPEN}{program}{CLOSE}"
+    return OPEN + program.removesuffix("\n") + CLOSE

@@ -6,12 +6,14 @@ demonstration for its problems, such as humaneval, mbpp and quixbugs; problems w
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ponder.errors import ConfigError
-from ponder.types import Effort, Ledger, Problem, Split
+from ponder.graders.code import CodeGrader
+from ponder.types import Demonstration, Effort, Ledger, Problem, Split
 from ponder.verifiers.labels import mutation
 from ponder.verifiers.labels.book import Counts
 from ponder.verifiers.labels.mutation import Recipe, Reference, by_grader
@@ -33,7 +35,10 @@ class MutationWork:
     counts: Counts = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        many: Callable[..., Any] | None = getattr(self.task.grader, "check_many", None)
+        grader = self.task.grader
+        if isinstance(grader, CodeGrader):
+            grader = replace(grader, partial=False, stop=True, twin=0.0)  # the first test that fails says it all
+        many: Callable[..., Any] | None = getattr(grader, "check_many", None)
         if self.check is None and many is not None:
             self.check = by_grader(many)
         if self.check is None or not hasattr(self.task, "demonstrate"):
@@ -58,10 +63,14 @@ class MutationWork:
     def label(self, problems: Sequence[Problem]) -> list[LabelledSample]:
         """The labelled samples of `problems`; `counts` grows by what was met."""
         assert self.check is not None
-        found = [Reference.of(self.task.demonstrate(problem)) for problem in problems]
+        found = [Reference.of(self._shown(problem)) for problem in problems]
         met = mutation.Counts(references=found.count(None), unread=found.count(None))
         known = [reference for reference in found if reference is not None]
         rows = mutation.rows(known, self.check, self.recipe, met, split=self.split, effort=self.effort)
         for name, value in {**{k: asdict(met)[k] for k in COUNTS}, "problems": len(problems), **tally(rows)}.items():
             self.counts[name] = self.counts.get(name, 0) + value
         return rows
+
+    def _shown(self, problem: Problem) -> Demonstration:
+        """The task's own solution, as a model asked with `effort` would write it."""
+        return self.task.demonstrate(problem, self.effort, random.Random(f"{self.recipe.seed}/{problem.id}"))
