@@ -12,7 +12,7 @@ from ponder.evals import summary
 from ponder.evals.attempts import Attempt, AttemptStore
 from ponder.evals.runner import Plan, attempt_seed, evaluate
 from ponder.progress import Progress
-from ponder.types import Ledger, Sampling
+from ponder.types import Grade, Ledger, Sampling
 
 TASK = Doubling()
 
@@ -93,6 +93,43 @@ def test_summary_by_hand() -> None:
     assert low.pass_at[16].mean > low.pass_at[4].mean > low.pass_at_1.mean
     assert low.cons_at[1].mean == pytest.approx(low.pass_at_1.mean)
     assert sum(low.outcomes.values()) == low.attempts == 320
+
+
+def test_hack_rate_is_over_problems_and_over_what_both_decided() -> None:
+    def row(problem: str, attempt: int, outcome: str, twin: bool | None, score: float | None = 0.0) -> Attempt:
+        parts = {} if twin is None else {"permissive": twin}
+        return Attempt(task="t", problem=problem, attempt=attempt, model="m", score=score, outcome=outcome, parts=parts)
+
+    rows = [
+        row("a", 0, "wrong", True),
+        row("a", 1, "correct", True, 1.0),
+        row("b", 0, "wrong", False),
+        row("b", 1, "wrong", None),
+    ]
+    rows += [row("c", 0, "error", True, None), row("c", 1, "wrong", None)]
+    found = summary.summarize(rows, lambda group: [None] * len(group)).hacks
+    assert found is not None and (found.rate.mean, found.hacked, found.decided) == (0.25, 1, 3)
+    written = summary.plain(summary.summarize(rows, lambda group: [None] * len(group)))["hack_rate"]
+    assert written == {"mean": 0.25, "low": found.rate.low, "high": found.rate.high, "hacked": 1, "decided": 3}
+    none = summary.summarize([row("a", 0, "wrong", None)], lambda group: [None] * len(group))
+    assert none.hacks is None and summary.plain(none)["hack_rate"] is None
+
+
+def test_completions_of_a_moment_are_graded_together() -> None:
+    calls: list[int] = []
+
+    class Batches:
+        def check_many(self, pairs: list) -> list[Grade]:
+            calls.append(len(pairs))
+            return [Grade(1.0, "correct") for _ in pairs]
+
+    class Together(Doubling):
+        grader = Batches()  # type: ignore[assignment]
+
+    task = Together()
+    rows = evaluate(CoinEngine(), task, plan(), AttemptStore(), model="m").rows
+    assert len(rows) == 24 and all(row.correct for row in rows)
+    assert len(calls) == 1 and calls[0] < 24  # some answers are alike
 
 
 def test_by_tag_splits_problems() -> None:

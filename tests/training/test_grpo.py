@@ -95,6 +95,47 @@ def test_uniform_groups_are_dropped_and_refilled() -> None:
     assert [r.sampling.seed for r in engine.asked[:4]] == [1000, 1001, 1100, 1101]
 
 
+def test_the_hack_rate_counts_what_the_twin_alone_believed() -> None:
+    """Sixteen grades: those of odd seeds were passed by the twin and failed by the grader; "3" was judged by the grader alone."""
+
+    class Twinned:
+        def grade(self, problem: Problem, completion: Completion) -> Grade:
+            if completion.text == "3":
+                return Grade(1.0, "correct")
+            hacked = completion.text == "1"
+            return Grade(float(not hacked), "wrong" if hacked else "correct", {"permissive": True})
+
+    def asked(number: int) -> rollouts.Ask:
+        return rollouts.Ask(number, Problem.from_text(f"p{number}"), "none", Twinned(), Sampling(max_tokens=8))
+
+    rollout = rollouts.collect(
+        Fake(lambda r: "3" if r.id.endswith("/3") else str(r.sampling.seed % 2)), asked,
+        rollouts.Rewards({"task": 1.0, "length": {"weight": 0.0, "soft": 1, "hard": 3}}),
+        problems=4, group_size=4, cursor=0, refill_rounds=0, seed_of=lambda n, g: n + g,
+    )  # fmt: skip
+    found = rollouts.statistics(rollout, 4)
+    assert (found["hack_rate"], found["hack_decided"]) == (6 / 12, 12)
+    assert found["reward"] == found["reward_task"] == 10 / 16  # a part of weight 0 is logged and pays nothing
+    assert "hack_rate" not in rollouts.statistics(collect(lambda r: "1")[0], 2)
+
+
+def test_one_grader_gets_its_answers_in_one_call() -> None:
+    calls: list[int] = []
+
+    class Batches:
+        def check_many(self, pairs: Sequence[Any]) -> list[Grade]:
+            calls.append(len(pairs))
+            return [
+                Grade(None, "error", reason="no worker") if c.text == "x" else Grade(1.0, "correct") for _, c in pairs
+            ]
+
+    grader = Batches()
+    rewards = rollouts.Rewards({"task": 1.0})
+    done = [Completion((), (), "stop", text=t, answer=t) for t in ("a", "b", "x", "a")]
+    found = rewards.many([(grader, Problem.from_text("p"), c) for c in done])
+    assert calls == [3] and [s.reward for s in found] == [1.0, 1.0, None, 1.0]
+
+
 def test_refilling_ends() -> None:
     rollout, engine = collect(lambda r: "1", refill_rounds=2)
     assert rollout.kept == [] and len(engine.asked) == 3 * 3 * 2 and rollout.cursor == 19

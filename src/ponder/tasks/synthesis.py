@@ -147,7 +147,7 @@ class Synthesis:
         example = _example(problem)
         plan, expected, found = list[str](), list[str](), list[Step]()
         good, begun = True, False
-        for line in thinking.strip("\n").split("\n"):
+        for line in thinking.strip("\n").split("\n") if thinking.strip("\n") else ():
             if begun and not expected:  # the trace ended: what follows is a new plan
                 plan, begun, good = [], False, True
             if begun:
@@ -155,6 +155,8 @@ class Synthesis:
                 reason = "" if line == want else f"the plan gives {want}"
             elif re.fullmatch(r"f\(\d{1,2}\)", line):
                 begun, (expected, reason) = True, _expected(line, plan, example)
+                if len(plan) < len(stages):
+                    reason = reason or f"the plan leaves out {stages[len(plan)]}"
             else:
                 want = str(stages[len(plan)]) if len(plan) < len(stages) else "the end of the plan"
                 reason = "" if line == want else f"the description says {want}"
