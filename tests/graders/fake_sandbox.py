@@ -37,7 +37,7 @@ class FakeSandbox:
                     value = space[job.entry](*copy.deepcopy(job.args), **copy.deepcopy(dict(job.kwargs)))
         except SystemExit as error:
             done = job.kind == "stdin" and not error.code
-            return Result("ok" if done else "exited", stdout=out.getvalue(), error=f"exit status {error.code or 0}")
+            return Result("ok" if done else "exited", stdout=out.getvalue(), exit_code=int(error.code or 0))
         except TimeoutError:
             return Result("timeout")
         except BaseException as error:

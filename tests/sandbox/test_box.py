@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from ponder.errors import ConfigError
 from ponder.sandbox import Job, Limits, Result, Sandbox
+from ponder.sandbox import box as box_module
 from ponder.sandbox.box import held
 
 FAST = Limits(cpu_seconds=0.3, wall_seconds=1.0, output_bytes=10_000, value_bytes=10_000)
@@ -21,8 +23,10 @@ GOOD = Job("def f(x):\n    return [x, 'é', (1.5, None)]", "call", "f", (7,))
 linux = pytest.mark.skipif(sys.platform != "linux" or held("L2") != "", reason="level L2 does not hold here")
 
 
-@pytest.fixture(scope="module", params=["L1", pytest.param("L2", marks=linux)])
+@pytest.fixture(scope="module", params=["L1", pytest.param("L2", marks=linux), "L3"])
 def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    if why := held(request.param):
+        pytest.skip(f"level {request.param} does not hold here: {why}")
     with Sandbox(request.param, workers=1) as sandbox:
         yield sandbox
 
@@ -116,7 +120,9 @@ def test_forks_do_not_outlive_the_sample(box: Sandbox, tmp_path: Path) -> None:
     )
     result = call(box, code)
     assert result.status == "ok", result
-    assert result.value == (0 if box.level == "L2" else 20)
+    assert result.value == (20 if box.level == "L1" else 0)
+    if box.level == "L3":  # in a cell its first process is the worker; what that ends, see test_cell
+        return
     group = box._idle[0].process.pid
     children = Path(f"/proc/{group}/task/{group}/children")
     assert not children.exists() or children.read_text().split() == []
@@ -191,11 +197,50 @@ def test_a_batch_is_cancelled_from_another_thread(box: Sandbox) -> None:
     assert box.run([GOOD])[0].status == "ok"
 
 
-def test_a_level_that_is_not_there_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match="L3"):
+def test_a_level_that_is_not_there_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(box_module._held, ("L3", None), "namespaces: not allowed; bubblewrap: not installed")
+    with pytest.raises(ConfigError, match="L3 does not hold here: namespaces: not allowed") as refused:
         Sandbox(require="L3")
+    assert "\n" not in str(refused.value)
+    with pytest.raises(ConfigError, match="reaches only L1, and L3 is required"):
+        Sandbox("L1", require="L3")
     with pytest.raises(ConfigError, match="one of L1"):
         Sandbox("L9")  # type: ignore[arg-type]
+
+
+def test_no_jobs_and_programs_that_need_more() -> None:
+    with Sandbox("L1", workers=1) as box:
+        assert box.run([]) == []
+        with pytest.raises(ConfigError, match="programs in cpp run at sandbox level L3, and this sandbox is at L1"):
+            box.run([Job("int main(){}", "stdin", language="cpp")])
+        with pytest.raises(ConfigError, match="commands run at"):
+            box.run([Job("", "command", args=("true",))])
+
+
+def test_exit_codes(box: Sandbox) -> None:
+    codes = ["import os\nos._exit(0)", "raise SystemExit(3)", "import sys\nsys.exit('x')", "1/0"]
+    results = box.run([Job(code, "exec") for code in [*codes, "import os\nos.kill(os.getpid(), 9)"]])
+    assert [(r.status, r.exit_code) for r in results] == [
+        ("exited", 0), ("exited", 3), ("exited", 1), ("raised", 0), ("exited", -9),
+    ]  # fmt: skip
+
+
+def test_two_threads_share_a_box() -> None:
+    with Sandbox("L1", workers=1) as box, ThreadPoolExecutor(2) as threads:
+        sizes = (3, 4)
+        jobs = [[Job("def f(x): return x", "call", "f", (k,)) for k in range(size)] for size in sizes]
+        assert [[r.value for r in rs] for rs in threads.map(box.run, jobs)] == [list(range(size)) for size in sizes]
+
+
+def test_refused_arguments_leave_the_worker_for_the_next(box: Sandbox) -> None:
+    bad, good = box.run([Job("def f(x): return x", "call", "f", (object(),)), GOOD])
+    worker = box._idle[0].process.pid
+    assert (bad.status, good.status) == ("refused", "ok")
+    assert [r.status for r in box.run([Job("def f(x): return x", "call", "f", ({1j: lambda: 0},)), GOOD])] == [
+        "refused",
+        "ok",
+    ]
+    assert box._idle[0].process.pid == worker
 
 
 def test_two_workers_keep_the_order() -> None:

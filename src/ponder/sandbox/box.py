@@ -2,9 +2,10 @@
 
 Levels: L1, portable: a fresh process per job with resource limits, its own session, an empty environment, no inherited
 files, killed by a clock outside of it. L2, Linux: on top of it no new privileges, Landlock and seccomp (no files beyond
-a scratch folder and the standard library, no network, no exec, no fork, no signals to others). A level is believed only
-when the probe that tries to break it failed. Not covered: kernel bugs, side channels, and code of kind "exec" that
-claims in its own process to have finished; what must be judged is returned as a value and compared by the caller.
+a scratch folder and the standard library, no network, no exec, no fork, no signals to others). L3: all that in a cell of
+namespaces (see `cell`), where programs of other languages and commands run as well. A level is believed only when the
+probe that tries to break it failed. Not covered: kernel bugs, side channels, and code of kind "exec" that claims in its
+own process to have finished; what must be judged is returned as a value and compared by the caller.
 """
 
 from __future__ import annotations
@@ -15,64 +16,42 @@ import selectors
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast, get_args
 
 from ponder.errors import ConfigError, WorkError
+from ponder.sandbox import languages, probes
+from ponder.sandbox.cell import WAYS, Way
 from ponder.sandbox.codec import Refused
-from ponder.sandbox.jobs import Job, Level, Limits, Result
+from ponder.sandbox.jobs import Job, Level, Result
 from ponder.sandbox.keeper import Keeper, KeeperError
+from ponder.sandbox.native import BUILD, COMMAND
 
 RECYCLE = 2000
 TRIES = 2
-_held: dict[Level, str] = {}
-
-PROBE = """
-import ctypes, os, socket
-def probe(secret, target):
-    leaks = []
-    def attempt(name, action):
-        try:
-            action()
-            leaks.append(name)
-        except OSError:
-            pass
-    def child():
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-    def call(*numbers):
-        if ctypes.CDLL(None, use_errno=True).syscall(*numbers) < 0:
-            raise OSError(ctypes.get_errno())
-    attempt("read a file", lambda: open(secret).close())
-    attempt("write a file", lambda: open(secret, "a").close())
-    attempt("delete a file", lambda: os.unlink(secret))
-    attempt("list the root folder", lambda: os.listdir("/"))
-    attempt("read /proc", lambda: open("/proc/self/status").close())
-    attempt("open a TCP socket", lambda: socket.socket().close())
-    attempt("open a UDP socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close())
-    attempt("open a unix socket", lambda: socket.socket(socket.AF_UNIX).close())
-    attempt("signal its parent", lambda: os.kill(os.getppid(), 0))
-    attempt("signal the caller", lambda: os.kill(target, 0))
-    attempt("signal everyone", lambda: os.kill(-1, 0))
-    attempt("fork", child)
-    attempt("make a user namespace", lambda: call(272, 0x10000000))
-    attempt("execute a program", lambda: os.execv("/bin/true", ["true"]))
-    return leaks
-"""
+WATCH_SECONDS = 0.05
+_held: dict[tuple[Level, Way | None], str] = {}
+_way: list[Way] = []  # how cells are made here, once that was tried
 
 
 class Sandbox:
-    """Runs untrusted code. `level` None is the best that held; `require` refuses to run below a level."""
+    """Runs untrusted code. `level` None is the best that held of L1 and L2, or `require` where that is more; L3 costs a
+    worker more at its start, so it is asked for. `require` refuses to run below a level. `cell` is how cells are made, by
+    default the first way that holds."""
 
-    def __init__(self, level: Level | None = None, require: str | None = None, workers: int = 2) -> None:
+    def __init__(
+        self, level: Level | None = None, require: str | None = None, workers: int = 2, cell: Way | None = None
+    ) -> None:
         if workers < 1:
             raise ConfigError(f"workers = {workers}: the sandbox needs at least 1")
-        self.level: Level = _choose(level, require)
+        self.level: Level = _choose(level, require, cell)
         self.workers = workers
+        self._way: Way = cell or (_way[0] if _way else "namespaces")
         self._lock = threading.Lock()
         self._owner = os.getpid()
         self._idle: list[Keeper] = []
+        self._builds = languages.Builds()
         self._batch: _Batch | None = None
         self._closed = False
 
@@ -83,13 +62,21 @@ class Sandbox:
         self.close()
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
-        """A result per job, in order; from any thread, one batch at a time."""
+        """A result per job, in order; from any thread, one batch at a time. `ConfigError` for jobs that need a higher level
+        or a compiler that is not there."""
+        for job in jobs:
+            if job.native and self.level != "L3":
+                what = "commands" if job.kind == "command" else f"programs in {job.language}"
+                raise ConfigError(f"{what} run at sandbox level L3, and this sandbox is at {self.level}")
+        for name in {job.language for job in jobs} - {"python"}:
+            languages.language(name)
         with self._lock:
             if self._closed:
                 raise WorkError("this sandbox is closed")
             if self._owner != os.getpid():
                 self._forget()
-            self._batch = _Batch(self._idle, self.level, self.workers, jobs)
+            start = partial(Keeper, self.level, self._way)
+            self._batch = _Batch(self._idle, self.level, start, self.workers, jobs, self._builds)
             return self._batch.run()
 
     def cancel(self) -> None:
@@ -109,6 +96,7 @@ class Sandbox:
         if self._owner == os.getpid():
             while self._idle:
                 self._idle.pop().close()
+        self._builds.close()
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
@@ -118,9 +106,18 @@ class Sandbox:
 class _Batch:
     """One call of `run`: keeps every worker busy until all jobs have a result."""
 
-    def __init__(self, idle: list[Keeper], level: Level, workers: int, jobs: Sequence[Job]) -> None:
-        self.idle, self.workers, self.jobs = idle, workers, jobs
+    def __init__(
+        self,
+        idle: list[Keeper],
+        level: Level,
+        begin: Callable[[], Keeper],
+        workers: int,
+        jobs: Sequence[Job],
+        builds: languages.Builds,
+    ) -> None:
+        self.idle, self.begin, self.workers, self.jobs, self.builds = idle, begin, workers, jobs, builds
         self.level: Level = level
+        self.building: dict[str, list[tuple[int, int]]] = {}  # the jobs that wait for a binary that is being built
         self.results: list[Result | None] = [None] * len(jobs)
         self.waiting = [(at, 0) for at in reversed(range(len(jobs)))]
         self.busy: dict[Keeper, tuple[int, int]] = {}
@@ -150,9 +147,20 @@ class _Batch:
         while self.waiting and len(self.busy) < self.workers:
             at, tries = self.waiting.pop()
             keeper: Keeper | None = None
+            job = self.jobs[at]
+            key, binary = "", None
+            if job.language != "python":
+                key = languages.key(job)
+                if key in self.building:
+                    self.building[key].append((at, tries))
+                    continue
+                if failed := self.builds.failed(key):
+                    self.results[at] = failed
+                    continue
+                binary = self.builds.binary(key)
             try:
-                keeper = self.idle.pop() if self.idle else Keeper(self.level)
-                keeper.start(self.jobs[at])
+                keeper = self.idle.pop() if self.idle else self.begin()
+                keeper.start(job, binary)
             except Refused as error:
                 self.results[at] = Result("refused", error=f"the arguments: {error}", level=self.level)
                 if keeper is not None:
@@ -163,6 +171,8 @@ class _Batch:
                 self._again(at, tries, str(error))
             else:
                 self.busy[keeper] = (at, tries)
+                if key and binary is None:
+                    self.building[key] = []
                 selector.register(keeper.control, selectors.EVENT_READ, keeper)
 
     def _collect(self, selector: selectors.BaseSelector) -> None:
@@ -172,16 +182,22 @@ class _Batch:
         if not self.busy:
             return
         first = min(keeper.deadline for keeper in self.busy)
-        for key, _ in selector.select(max(0.0, first - time.monotonic())):
+        watched = any(keeper.mode == COMMAND for keeper in self.busy)
+        left = max(0.0, first - time.monotonic())
+        for key, _ in selector.select(min(left, WATCH_SECONDS) if watched else left):
             self._take(cast(Keeper, key.data), selector)
+        for keeper in [k for k in self.busy if k.mode == COMMAND]:
+            if over := keeper.overrun():
+                self.results[self.busy[keeper][0]] = over
+                self._drop(keeper, selector)
         now = time.monotonic()
         for keeper in [k for k in self.busy if k.deadline < now]:
             self._lose(keeper, selector, "the worker did not answer in time")
 
     def _take(self, keeper: Keeper, selector: selectors.BaseSelector) -> None:
-        at, _ = self.busy[keeper]
+        at, tries = self.busy[keeper]
         try:
-            self.results[at] = keeper.finish()
+            result = keeper.finish()
         except KeeperError as error:
             self._lose(keeper, selector, str(error))
             return
@@ -191,12 +207,36 @@ class _Batch:
             keeper.close()
         else:
             self.idle.append(keeper)
+        if keeper.mode == BUILD:
+            self._built(languages.key(self.jobs[at]), at, tries, result)
+        else:
+            self.results[at] = result
 
-    def _lose(self, keeper: Keeper, selector: selectors.BaseSelector, reason: str) -> None:
+    def _built(self, key: str, at: int, tries: int, result: Result) -> None:
+        """Go on with the jobs that waited for a binary, or tell them why there is none."""
+        waited = [*self.building.pop(key, []), (at, tries)]
+        if result.status == "ok":
+            self.builds.keep(key, result.value)
+        elif result.status != "infra":
+            result = languages.broken(result)
+            self.builds.fail(key, result)
+        for index, so_far in waited:
+            if result.status == "ok":
+                self.waiting.append((index, so_far))
+            else:
+                self.results[index] = result
+
+    def _drop(self, keeper: Keeper, selector: selectors.BaseSelector) -> tuple[int, int]:
+        """End a worker; the job it had, and how often that was tried."""
         selector.unregister(keeper.control)
         at, tries = self.busy.pop(keeper)
+        if keeper.mode == BUILD:
+            self.waiting += self.building.pop(languages.key(self.jobs[at]), [])
         keeper.close()
-        self._again(at, tries, reason)
+        return at, tries
+
+    def _lose(self, keeper: Keeper, selector: selectors.BaseSelector, reason: str) -> None:
+        self._again(*self._drop(keeper, selector), reason)
 
     def _again(self, at: int, tries: int, reason: str) -> None:
         if self.cancelled:
@@ -210,42 +250,47 @@ class _Batch:
         return Result("infra", error=reason, level=self.level)
 
 
-def _choose(level: Level | None, require: str | None) -> Level:
+def _choose(level: Level | None, require: str | None, cell: Way | None) -> Level:
     """The level to run at, proven by its probe."""
-    known = get_args(Level)
+    known = [name for name in get_args(Level) if name != "L4"]
     for name, value in (("level", level), ("require", require)):
         if value is not None and value not in known:
             raise ConfigError(f"sandbox {name} '{value}': it is one of {', '.join(known)}")
+    if cell is not None and cell not in WAYS:
+        raise ConfigError(f"sandbox cell '{cell}': it is one of {', '.join(WAYS)}")
     if level is None:
-        level = "L2" if held("L2") == "" else "L1"
+        level = "L3" if require == "L3" else "L2" if held("L2") == "" else "L1"
     if require is not None and known.index(level) < known.index(cast(Level, require)):
-        reason = held("L2") if level == "L1" else "no higher level is available here"
         raise ConfigError(
-            f"the sandbox reaches only {level}, and {require} is required: {reason or 'level is set lower'}"
+            f"the sandbox reaches only {level}, and {require} is required: "
+            + (held(cast(Level, require)) or "level is set lower")
         )
-    if reason := held(level):
+    if reason := held(level, cell):
         raise ConfigError(f"sandbox level {level} does not hold here: {reason}; see 'ponder doctor --sandbox'")
     return level
 
 
-def held(level: Level) -> str:
+def held(level: Level, cell: Way | None = None) -> str:
     """Why a level does not hold on this machine, tried once per process; empty when it does."""
-    if level not in _held:
-        why = {"L3": "it needs bubblewrap, and is not there yet", "L4": "it is a pool elsewhere, see RemoteSandbox"}
-        _held[level] = why[level] if level in why else _try(level)
-    return _held[level]
+    if (level, cell) not in _held:
+        if level == "L4":
+            _held[level, cell] = "it is a pool elsewhere, see RemoteSandbox"
+        elif level == "L3" and cell is None:
+            reasons = {way: held("L3", way) for way in WAYS}
+            _way[:] = [way for way in WAYS if not reasons[way]]
+            _held[level, cell] = "" if _way else "; ".join(f"{way}: {reason}" for way, reason in reasons.items())
+        else:
+            _held[level, cell] = _try(level, cell or "namespaces")
+    return _held[level, cell]
 
 
-def _try(level: Level) -> str:
-    code = PROBE if level == "L2" else "def probe(secret, target): return []"
+def _try(level: Level, cell: Way) -> str:
+    idle: list[Keeper] = []
     with tempfile.NamedTemporaryFile() as secret:
-        job = Job(code, "call", "probe", (secret.name, os.getpid()), limits=Limits(cpu_seconds=5))
-        idle: list[Keeper] = []
+        jobs = probes.jobs(level, secret.name)
         try:
-            result = _Batch(idle, level, 1, [job]).run()[0]
+            batch = _Batch(idle, level, partial(Keeper, level, cell), 1, jobs, languages.Builds())
+            return probes.judge(batch.run())
         finally:
             for keeper in idle:
                 keeper.close()
-        if result.status == "ok" and result.value == []:
-            return ""
-        return f"code could {', '.join(result.value)}" if result.status == "ok" else f"{result.status}: {result.error}"

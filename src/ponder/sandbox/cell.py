@@ -77,7 +77,7 @@ def command(way: Way) -> list[str]:
         words += ["--dev-bind", device, device]
     if not _crowded():
         words += ["--symlink", SCRATCH, "/tmp"]
-    words += ["--size", str(SCRATCH_MB << 20), "--perms", "1777", "--tmpfs", SCRATCH]
+    words += ["--size", str(SCRATCH_MB << 20), "--perms", "0700", "--tmpfs", SCRATCH]
     return [*words, "--remount-ro", "/", "--chdir", SCRATCH, "--"]
 
 
@@ -175,7 +175,7 @@ def _build(place: str) -> None:
     os.mkdir(place + SCRATCH)
     if not os.path.lexists(place + "/tmp"):
         os.symlink(SCRATCH, place + "/tmp")
-    options = f"size={SCRATCH_MB}m,nr_inodes={FILES},mode=1777"
+    options = f"size={SCRATCH_MB}m,nr_inodes={FILES},mode=700,uid={USER},gid={USER}"
     _mount("scratch", place + SCRATCH, "tmpfs", _NOSUID | _NODEV, options)
     os.chdir(place)
     _checked(_LIBC.syscall({"x86_64": 155}.get(os.uname().machine, 41), b".", b"."), "changing the root")

@@ -16,7 +16,7 @@ from typing import Any, cast
 DEPTH = 200
 COLLISIONS = 64
 PIECE = 100
-TABLE_SECONDS, KEY_SECONDS = 0.25, 3e-6  # of processor; honest keys take a tenth of it
+TABLE_SECONDS, KEY_SECONDS = 0.25, 3e-6  # of processor; honest keys take less
 _SIZE = struct.Struct(">I")
 _FLOAT = struct.Struct(">d")
 _COMPLEX = struct.Struct(">dd")

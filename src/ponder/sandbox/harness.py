@@ -37,7 +37,8 @@ def run(job: Reply) -> Reply:
             _finish()
             if error.code in (None, 0):
                 return {"status": "ok"}
-        return {"status": "exited", "error": f"the code left with exit({str(error.code)[:200]})"}
+        left = error.code if type(error.code) is int else int(error.code is not None)
+        return {"status": "exited", "error": f"the code left with exit({str(error.code)[:200]})", "value": left & 0xFF}
     except MemoryError:
         return {"status": "memory", "error": "the memory limit was reached"}
     except BaseException as error:  # noqa: BLE001 (whatever the code raises is its answer)

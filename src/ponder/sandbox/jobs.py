@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["call", "stdin", "exec"]
+Kind = Literal["call", "stdin", "exec", "command"]
 Level = Literal["L1", "L2", "L3", "L4"]
-Status = Literal["ok", "raised", "timeout", "memory", "output", "exited", "refused", "infra"]
+Status = Literal["ok", "raised", "timeout", "memory", "output", "exited", "refused", "compile", "infra"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class Job:
     call: run `code`, then call its global `entry` with `args` and `kwargs`; the value is what it returned.
     stdin: run `code` as a program that reads `stdin`; what it prints is the answer, and leaving with `exit(0)` is fine.
     exec: run `code` to its end (asserts, say); the value is that of the global `entry`, where one is named.
+    command: run the program and arguments in `args`, in a folder that holds `files` (name: text); level L3 only. Its limits
+    hold for all its processes together. It is "ok" when it ends with exit status 0.
+
+    `language` other than "python" (see `languages`): `code` is compiled once and run; kind "stdin" and level L3 only.
     """
 
     code: str
@@ -48,6 +52,22 @@ class Job:
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     stdin: str = ""
     limits: Limits = Limits()
+    language: str = "python"
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if self.language != "python" and self.kind != "stdin":
+            raise ValueError(f"a job in {self.language} is a program that reads standard input (kind 'stdin')")
+        if self.kind == "command" and not (self.args and all(isinstance(word, str) for word in self.args)):
+            raise ValueError("a command's args are the program and its arguments, texts")
+        for name in self.files:
+            if name.startswith("/") or {"", ".", ".."} & set(name.split("/")) or "\0" in name:
+                raise ValueError(f"'{name}' is no name of a file in the folder of a command")
+
+    @property
+    def native(self) -> bool:
+        """Whether it runs another program than the worker's Python, which takes L3."""
+        return self.language != "python" or self.kind == "command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +76,9 @@ class Result:
 
     ok: it finished (with `value`). raised: an exception, its type and text in `error`. timeout, memory, output: a limit.
     exited: the process left or died before it was done. refused: a value (an argument, or what it returned) that is not
-    plain data or is too large. infra: the sandbox failed; the code has not been judged.
+    plain data or is too large. compile: the program does not compile, the compiler's words in `error`. infra: the sandbox
+    failed; the code has not been judged. `exit_code` is the exit status, negative for the signal that ended it, None when
+    the sandbox ended it.
     """
 
     status: Status
@@ -66,3 +88,4 @@ class Result:
     error: str = ""
     cpu_seconds: float = 0.0
     level: Level = "L1"
+    exit_code: int | None = None

@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 PYTHON, RUN, BUILD, COMMAND = 0, 1, 2, 3
-NO_COMPILER = 126
+NOT_STARTED = 127
 
 
 def environment(scratch: str) -> dict[str, str]:
@@ -51,22 +51,34 @@ def sweep() -> float:
 
 
 def serve(mode: int, take: Any, files: list[int], scratch: str) -> None:
-    """In the sample, confined: become the program, or answer with a binary. Never returns."""
-    job = take(*files[:3])
-    words = environment(scratch)
-    if mode == BUILD:
-        os._exit(_build(job, files[3], words))
+    """In the sample, confined: become the program, or answer with a binary. Never returns.
+
+    A program that could not be started is told of in the reply, which is closed when one starts."""
+    reply = files[3]
     try:
+        job = take(*files[:3])
+        _only(files[3:])
+        words = environment(scratch)
+        if mode == BUILD:
+            os._exit(_build(job, reply, words))
         if mode == RUN:
-            os.dup2(files[4], 3, inheritable=False)
-            os.closerange(4, 4096)
-            os.execve(3, ["program"], words)
-        os.closerange(3, 4096)
+            os.execve(files[4], ["program"], words)
         _place(job["files"])
         os.execvpe(job["argv"][0], job["argv"], words)
-    except OSError as error:
-        os.write(2, f"{job['argv'][0] if mode == COMMAND else 'the program'}: {error.strerror}\n".encode())
-        os._exit(127)
+    except BaseException as error:  # noqa: BLE001 (nothing of ours may go on)
+        os.pwrite(reply, f"{type(error).__name__}: {error}"[:1000].encode(), 0)
+    finally:
+        os._exit(NOT_STARTED)
+
+
+def _only(kept: list[int]) -> None:
+    """Close every file but the standard ones and `kept`, and these for the program that is executed."""
+    low = 3
+    for descriptor in sorted(kept):
+        os.set_inheritable(descriptor, False)
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, 4096)
 
 
 def _place(files: dict[str, str]) -> None:
@@ -81,14 +93,10 @@ def _build(job: dict[str, Any], reply: int, words: dict[str, str]) -> int:
     """Compile; the compiler's exit status, and with status 0 the binary in `reply`."""
     with open(job["file"], "w", encoding="utf-8", errors="replace", newline="") as file:
         file.write(job["code"])
-    os.set_inheritable(reply, False)
-    try:
-        pid = os.posix_spawnp(job["argv"][0], [*job["argv"], "-o", "program", job["file"]], words)
-    except OSError:
-        return NO_COMPILER
+    pid = os.posix_spawnp(job["argv"][0], [*job["argv"], "-o", "program", job["file"], *job["links"]], words)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status != 0:
-        return status if 0 < status < NO_COMPILER else 1
+        return 1
     with open("program", "rb", buffering=0) as made:
         at = 0
         while piece := made.read(1 << 20):

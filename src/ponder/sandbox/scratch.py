@@ -1,4 +1,4 @@
-"""Emptying a folder that hostile code has filled: any depth, any modes, any number of files.
+"""Measuring and emptying a folder that hostile code has filled: any depth, any modes, any number of files.
 
 A folder inside is lifted to the top before it is removed, so nothing recurses, no path grows and one descriptor is held at a
 time; everything goes by the descriptor of the folder, never by its name, which at L1 its owner may have given to another
@@ -12,6 +12,9 @@ import time
 from itertools import islice
 
 BATCH = 1000
+MOST_BYTES = 64 << 20
+MOST_FILES = 1000
+MOST_DEPTH = 20
 
 
 def open_folder(path: str, dir_fd: int | None = None) -> int:
@@ -64,3 +67,30 @@ def _unlock(name: str, folder: int) -> None:
     """Let its owner into a folder that was made without rights; root needs none, and must not be led by a link."""
     if os.geteuid() != 0:
         os.chmod(name, 0o700, dir_fd=folder)
+
+
+def over(folder: int) -> bool:
+    """Whether an open folder holds more than a sample may have: in bytes, in files, in depth, or where one can not look."""
+    try:
+        return _left(folder, MOST_BYTES, MOST_FILES, MOST_DEPTH)[0] < 0
+    except OSError:
+        return True
+
+
+def _left(folder: int, size: int, files: int, depth: int) -> tuple[int, int]:
+    """What is left of `size` and `files` after all that is in a folder; the size is below 0 when one is used up."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                size, files = size - entry.stat(follow_symlinks=False).st_blocks * 512, files - 1
+                if size < 0 or files < 0 or depth < 0:
+                    return -1, files
+                if entry.is_dir(follow_symlinks=False):
+                    inner = open_folder(entry.name, folder)
+                    try:
+                        size, files = _left(inner, size, files, depth - 1)
+                    finally:
+                        os.close(inner)
+            except (FileNotFoundError, NotADirectoryError):  # removed or replaced meanwhile
+                continue
+    return size, files

@@ -21,12 +21,32 @@ from typing import Any
 REQUEST = struct.Struct("=ddQQQI")  # cpu seconds, wall seconds, memory, file size, value bytes, mode
 ANSWER = struct.Struct("=idii")  # wait status, cpu seconds, why, clean
 TOKEN = 16
-ENDED, CPU, WALL, SETUP = 0, 1, 2, 3
+ENDED, CPU, WALL, SETUP, SPACE = 0, 1, 2, 3, 4
+LOOK_SECONDS = 0.05  # how often a running sample is looked at, at least
+FORK_TRIES = 3
+CORES = os.cpu_count() or 1
 CLEAN_SECONDS = 5.0  # well within the time the parent waits beyond the limits
 PRELOADED = (
     "math cmath re collections itertools functools heapq bisect string random typing operator copy decimal fractions "
-    "statistics datetime json hashlib io array queue threading time dataclasses enum abc contextlib textwrap types atexit"
+    "statistics datetime json io array queue threading time dataclasses enum abc contextlib textwrap types atexit"
 )
+
+
+def preload() -> None:
+    """Import what many programs need. What would run after each fork (new locks, a new random seed) is left out: this
+    process has one thread, and all samples draw the same random numbers."""
+    register = os.register_at_fork
+
+    def forget(**_: Any) -> None:
+        pass
+
+    os.register_at_fork = forget
+    try:
+        for name in PRELOADED.split():
+            __import__(name)
+    finally:
+        os.register_at_fork = register
+    sys.modules["random"].__dict__["seed"](0)
 
 
 def sibling(name: str) -> Any:
@@ -95,24 +115,23 @@ class Zygote:
             if len(head) != REQUEST.size or len(files) not in (4, 5):
                 return
             cpu, wall, memory, size, value, mode = REQUEST.unpack(head)
-            pid = os.fork()
+            pid = _fork()
             if pid == 0:
                 self._sample(files, cpu, memory, size, value, mode)
             for descriptor in files:
                 os.close(descriptor)
             token = self.control.recv(TOKEN, socket.MSG_WAITALL)
-            answer = self._supervise(pid, cpu, wall)
+            answer = self._supervise(pid, cpu, wall) if pid is not None else (0, 0.0, SETUP)
             self.control.sendall(token + ANSWER.pack(*answer, self._clean()))
 
     def _sample(self, files: list[int], cpu: float, memory: int, size: int, value: int, mode: int) -> None:
         """In the child; never returns."""
         try:
             confine = self.confine
-            os.setsid()
+            os.setpgid(0, 0)  # in the session of the zygote, which has no terminal
             self.control.close()
             os.close(self.ready)
             os.close(self.folder)
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             if self.user is not None:
                 confine.drop(self.user, self.read_all)
                 confine.prctl(confine.PR_SET_DUMPABLE, 0)
@@ -133,23 +152,23 @@ class Zygote:
 
     def _supervise(self, pid: int, cpu: float, wall: float) -> tuple[int, float, int]:
         """Wait for the sample, or end it: wait status, processor seconds, why."""
-        why, used = ENDED, 0.0
-        deadline = time.monotonic() + wall
-        handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        why, used, ended = ENDED, 0.0, None
+        deadline, handle = time.monotonic() + wall, _handle(pid)
+        pause = min(max(cpu / CORES, 0.002), wall, LOOK_SECONDS if handle is not None else 0.0005)
         try:
-            pause = 0.0005
-            while not _ended(pid, handle, self.control, pause):
+            while (ended := _ended(pid, handle, self.control, pause)) is None:
                 used = _clock(pid)
                 left, late = cpu - used, deadline - time.monotonic()
-                if left <= 0 or late <= 0:
-                    why = CPU if left <= 0 else WALL
+                why = CPU if left <= 0 else WALL if late <= 0 else SPACE if self._full() else ENDED
+                if why != ENDED:
                     break
-                pause = min(max(left, 0.002), late, 0.25 if handle is not None else pause * 1.5)
+                longest = LOOK_SECONDS if handle is not None else min(pause * 1.5, 0.02)
+                pause = min(max(left / CORES, 0.002), late, longest)
         finally:
-            _kill(pid)
+            _kill(pid, reaped=handle is None and ended is not None)
             if handle is not None:
                 os.close(handle)
-        _, status, usage = os.wait4(pid, 0)
+        status, usage = ended or os.wait4(pid, 0)[1:]
         used = max(used, usage.ru_utime + usage.ru_stime) + self._sweep()
         try:
             os.read(self.ready, 64)
@@ -162,14 +181,17 @@ class Zygote:
         if self.native is not None:
             return self.native.sweep()
         for _ in range(2000):
-            for child in _children():
-                _kill(child)
             try:
                 if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    for child in _children():
+                        _kill(child)
                     time.sleep(0.001)
             except ChildProcessError:
                 break
         return 0.0
+
+    def _full(self) -> bool:
+        return self.level != "L3" and self.emptying.over(self.folder)  # at L3 the folder has a size of its own
 
     def _clean(self) -> int:
         """Empty the scratch folder; 0 when that failed and this zygote should be replaced."""
@@ -181,21 +203,40 @@ class Zygote:
         return int(clean)
 
 
-def _ended(pid: int, handle: int | None, control: socket.socket, pause: float) -> bool:
-    """Whether the sample has ended, after at most `pause` seconds; ends everything when the parent is gone."""
-    if handle is None:
-        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-            return True
-        time.sleep(min(pause, 0.02))
-        return False
+def _fork() -> int | None:
+    """`os.fork`; None when there is no room for a process, after some tries."""
+    for attempt in range(FORK_TRIES):
+        try:
+            return os.fork()
+        except OSError:
+            time.sleep(0.02 * (attempt + 1))
+    return None
+
+
+def _handle(pid: int) -> int | None:
+    """A descriptor that shows the end of a child; None where the system has no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _ended(pid: int, handle: int | None, control: socket.socket, pause: float) -> tuple[Any, ...] | None:
+    """Not None once the sample has ended, None after `pause` seconds; ends all when the parent is gone.
+
+    With a handle the sample is not yet waited for, so that its number stays taken; else its wait status and usage."""
     poll = select.poll()
-    poll.register(handle, select.POLLIN)
     poll.register(control, 0)
+    if handle is not None:
+        poll.register(handle, select.POLLIN)
     events = dict(poll.poll(pause * 1000))
     if control.fileno() in events:
         _kill(pid)
         os._exit(0)
-    return handle in events
+    if handle is None:
+        found, *ended = os.wait4(pid, os.WNOHANG)
+        return tuple(ended) if found else None
+    return () if handle in events else None
 
 
 def _clock(pid: int) -> float:
@@ -214,8 +255,8 @@ def _children() -> list[int]:
         return []
 
 
-def _kill(pid: int) -> None:
-    for send in (os.kill, os.killpg):
+def _kill(pid: int, reaped: bool = False) -> None:
+    for send in (os.killpg,) if reaped else (os.kill, os.killpg):
         try:
             send(pid, signal.SIGKILL)
         except OSError:
@@ -225,8 +266,8 @@ def _kill(pid: int) -> None:
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     level, scratch = sys.argv[2], sys.argv[3]
-    for name in PRELOADED.split():
-        __import__(name)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    preload()
     os.environ.clear()
     try:
         if level == "L3":
