@@ -11,9 +11,9 @@ Not covered: secrecy of programs and inputs without TLS (`certificate`); what is
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import get_args
 
@@ -60,6 +60,7 @@ class RemoteSandbox:
         self._client = Client(self.patience)
         for host, port in self.addresses:
             self._client.add(host, port, self._token, self.require, self._tls)
+        weakref.finalize(self, self._client.close)
         try:
             self._client.start()
         except BaseException:
@@ -118,10 +119,6 @@ class RemoteSandbox:
         self._closed = True
         if self._client is not None and self._owner == os.getpid():
             self._client.close()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.close()
 
 
 def _addresses(given: str | Sequence[str]) -> list[tuple[str, int]]:

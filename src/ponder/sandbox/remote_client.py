@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import dataclasses
 import os
 import ssl
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -26,7 +24,6 @@ from ponder.sandbox.remote_link import OWN_LEVELS, Link
 
 TRIES = 3
 OTHERS_SECONDS = 2.0
-_open: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 class _Batch:
@@ -57,7 +54,6 @@ class Client:
         self.owner = os.getpid()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=_tend, args=(self.loop, self.links), name="remote sandbox", daemon=True)
-        _open.add(self)
 
     def add(self, host: str, port: int, token: bytes, require: str | None, tls: ssl.SSLContext | None) -> None:
         self.links.append(Link(host, port, token, require, tls, self._feed, self._take, self._lose))
@@ -187,9 +183,3 @@ def _tend(loop: asyncio.AbstractEventLoop, links: Sequence[Link]) -> None:
 def _seen_from_here(level: str) -> Level:
     """The level of a run elsewhere whose own level is `level`."""
     return "L4" if OWN_LEVELS.index(level) >= OWN_LEVELS.index("L2") else "L1"
-
-
-@atexit.register
-def _close_all() -> None:
-    for client in list(_open):
-        client.close()

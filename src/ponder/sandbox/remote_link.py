@@ -219,7 +219,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or error})"
     if isinstance(error, TimeoutError):
-        return "does not answer"
+        return "does not answer; a server that speaks TLS takes a certificate here"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there (connection refused)"
     return str(error) or type(error).__name__
