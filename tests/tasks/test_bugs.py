@@ -1,0 +1,122 @@
+"""Generated bugs: references pass, every bug breaks a hidden test and is as its tag says, the order is that of the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ponder import sandbox, tasks
+from ponder.errors import ConfigError, DataError
+from ponder.graders.code import CodeGrader
+from ponder.graders.edits import FORMAT
+from ponder.graders.repair import RepairGrader, completion_of, files_of, program, without_files
+from ponder.tasks.bugs import Bugs, shelf, split_of
+from ponder.tasks.repairs import instance_of
+from ponder.types import Problem
+
+TWO = {
+    "main.py": "from help import half\n\ndef f(x):\n    return half(x) + 1\n",
+    "help.py": "def half(x):\n    return x // 2\n",
+}
+REFERENCE: dict[str, Any] = {"files": TWO, "entry": "f", "cases": [[[4], 3], [[5], 3]]}
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Any]:
+    with sandbox.Sandbox() as made:
+        yield made
+
+
+def test_two_files_run_as_one(box: Any) -> None:
+    grader = RepairGrader(CodeGrader(sandbox=box))
+    same = "help.py\n```python\ndef half(x):\n    return x // 2\n```"
+    grades = grader.check_many(
+        [
+            (REFERENCE, same),
+            (REFERENCE, same.replace("//", "*")),
+            (REFERENCE, "I would not change a thing."),
+            (REFERENCE, "tests.py\n```python\n```"),
+            ({"entry": "f", "cases": [[[4], 3]]}, same),
+            (REFERENCE, "main.py\n```python\n\n'''\n``` ``` \n'''\ndef f(x):\n    return x // 2 + 1\n"),
+            (
+                REFERENCE,
+                "main.py\n<<<<<<< SEARCH\n    return half(x) + 1\n=======\n    return half(x) +\n>>>>>>> REPLACE",
+            ),
+        ]
+    )
+    assert [g.outcome for g in grades] == ["correct", "wrong", "unparsed", "unparsed", "error", "unparsed", "wrong"]
+    assert grades[4].score is None
+    assert "main.py, line 4" in grades[6].reason
+
+
+def test_texts_can_not_leave_their_literals(box: Any) -> None:
+    hostile = {"main.py": "s = '''\n```\n''' + \"\\\"})\"\n\ndef f(x):\n    return x\n"}
+    assert program(hostile, "f").startswith("_ponder_files = ")
+    grade = CodeGrader(sandbox=box).check({"entry": "f", "cases": [[[4], 4]]}, completion_of(hostile, "f"))
+    assert grade.correct, grade.reason
+
+
+@pytest.mark.parametrize("name", ["../x.py", "a/b.py", "x.txt", "1.py", ""])
+def test_names_of_files_are_names_of_modules(name: str) -> None:
+    with pytest.raises(ValueError, match="is not the name of a module"):
+        files_of({"files": {name: "x = 1"}})
+
+
+def test_shelf() -> None:
+    programs = list(shelf())
+    assert len(programs) >= 20
+    assert {p.split for p in programs} == {"train", "dev", "test"}
+    assert sum(len(p.files) > 1 for p in programs) >= 3
+    assert all(split_of(p.name) == p.split for p in programs)
+
+
+@pytest.mark.slow
+def test_references_of_the_shelf_pass(box: Any) -> None:
+    found = list(shelf())
+    pairs = [(p.reference, completion_of(p.files, p.reference["entry"])) for p in found]
+    grades = CodeGrader(sandbox=box).check_many(pairs)
+    assert [(p.name, g.reason) for p, g in zip(found, grades, strict=True) if not g.correct] == []
+
+
+@pytest.mark.slow
+def test_bugs_are_bugs(box: Any) -> None:
+    found = Bugs(each=1).problems("dev")
+    assert len(found) == len({p.tags["program"] for p in found}) == sum(p.split == "dev" for p in shelf())
+    instances = [instance_of(p) for p in found]
+    pairs = [(i.reference, completion_of(i.files, i.entry)) for i in instances]
+    hidden = CodeGrader(tests="hidden", sandbox=box).check_many(pairs)
+    visible = CodeGrader(tests="visible", sandbox=box).check_many(pairs)
+    assert [g.score for g in hidden] == [0.0] * len(found)
+    assert [("pass" if g.correct else "fail") for g in visible] == [p.tags["visible"] for p in found]
+    again = Bugs(each=1).problems("dev", 3)
+    assert [p.id for p in again] == [p.id for p in found[:3]]
+    assert {p.id for p in Bugs(each=1).problems("dev", 3, seed=1)} != {p.id for p in again}
+    assert all(p.text.endswith(FORMAT) for p in found)
+    assert all(test not in p.text for p in found for test in p.reference["asserts"])
+
+
+def test_options() -> None:
+    for options in ({"sources": ["shelves"]}, {"visible": "no"}, {"each": 0}):
+        with pytest.raises(ConfigError):
+            tasks.get("bugs", **options)
+
+
+def test_instances(data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PONDER_DATA", str(data))
+    found = [instance_of(p) for p in tasks.get("quixbugs").problems("test")]
+    gcd = next(i for i in found if "gcd.py" in i.files)
+    assert gcd.files["gcd.py"].startswith(
+        "def gcd(a, b):\n    if b == 0:\n        return a\n    else:\n        return gcd(a % b, b)\n"
+    )
+    assert gcd.messages[0].content.count("assert gcd(") == len(gcd.reference["visible"]["cases"])
+    assert all(i.has_visible and i.entry for i in found)
+    with pytest.raises(DataError, match="no buggy programs"):
+        instance_of(tasks.get("humaneval").problems("test", 1)[0])
+
+
+def test_a_reference_with_files_that_are_none() -> None:
+    with pytest.raises(DataError, match="mapping of names"):
+        instance_of(Problem.from_text("x", {"files": [1]}))
+    assert without_files(None) == {}
