@@ -45,6 +45,14 @@ COMMANDS: dict[str, Command] = {
         show="ponder.evals.cli:show",
         resumes=True,
     ),
+    "repair": Command(
+        help="let a model repair buggy programs: edit, run the visible tests, hear what fails, edit again",
+        run="ponder.evals.repair:run",
+        config="ponder.evals.repair:RepairConfig",
+        words=("task",),
+        show="ponder.evals.repair:show",
+        resumes=True,
+    ),
     "calibrate": Command(
         help="measure what each effort level should stand for on a task, and write the model's table",
         run="ponder.evals.calibrate:run",
@@ -83,10 +91,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "grade": Command(
         help="grade the completions of a file, whatever wrote them",
-        run="ponder.graders.cli:run",
-        config="ponder.graders.cli:GradeConfig",
+        run="ponder.cli.grade:run",
+        config="ponder.cli.grade:GradeConfig",
         words=("file",),
-        show="ponder.graders.cli:show",
+        show="ponder.cli.grade:show",
         resumes=True,
     ),
     "label": Command(
@@ -95,6 +103,14 @@ COMMANDS: dict[str, Command] = {
         config="ponder.cli.label:LabelConfig",
         words=("[task]",),
         show="ponder.cli.label:show",
+        resumes=True,
+    ),
+    "submit": Command(
+        help="sample many programs for each problem, choose at most 50 to submit, and say what they earn",
+        run="ponder.evals.submission:run",
+        config="ponder.evals.submission_settings:SubmitConfig",
+        words=("[task]",),
+        show="ponder.evals.submission:show",
         resumes=True,
     ),
     "train pretrain": Command(
@@ -132,6 +148,19 @@ COMMANDS: dict[str, Command] = {
         recipe=True,
         resumes=True,
     ),
+    "sandbox serve": Command(
+        help="offer this machine's sandboxes to others: a pool that runs untrusted code for whoever holds the token",
+        run="ponder.cli.sandbox:serve",
+        config="ponder.cli.sandbox:ServeConfig",
+        show="ponder.cli.sandbox:show_serve",
+    ),
+    "sandbox run": Command(
+        help="run one untrusted program in the sandbox, and show what it printed and how it ended",
+        run="ponder.cli.sandbox:run",
+        config="ponder.cli.sandbox:RunConfig",
+        words=("file",),
+        show="ponder.cli.sandbox:show_run",
+    ),
     "doctor": Command(
         help="is this machine ready, and do sampler and trainer agree?",
         run="ponder.cli.doctor:run",
@@ -142,6 +171,7 @@ COMMANDS: dict[str, Command] = {
 
 GROUPS: dict[str, str] = {
     "train": "train a model: pretrain, sft, outcome, process, grpo",
+    "sandbox": "run untrusted code: one program (run), or for other machines (serve)",
 }
 
 COMMON = "Every command also takes --json (one object on standard output), --quiet, and --debug (full tracebacks)."
@@ -161,8 +191,10 @@ def overview(version: str) -> str:
 
 def group_overview(group: str) -> str:
     """The text of `ponder train --help`."""
-    lines = [f"usage: ponder {group} KIND [RECIPE.toml] [--setting VALUE ...]", ""]
-    lines += [f"  {name.split()[1]:<12} {command.help}" for name, command in members(group).items()]
+    found = members(group)
+    words = "[RECIPE.toml] " if any(command.recipe for command in found.values()) else "[WORDS] "
+    lines = [f"usage: ponder {group} KIND {words}[--setting VALUE ...]", ""]
+    lines += [f"  {name.split()[1]:<12} {command.help}" for name, command in found.items()]
     return "\n".join([*lines, "", f"ponder {group} KIND --help lists its settings.", COMMON])
 
 

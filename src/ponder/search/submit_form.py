@@ -77,13 +77,13 @@ class Form:
         body, entry = adapted(program, self.entry, self.collect, self.policy.types == "python")
         return Job(body, "call", entry, given[0], given[1], limits=self.limits)
 
-    def output(self, result: Result) -> Output:
-        """What a run showed, as it is compared and kept: a long text is its beginning and its hash."""
+    def output(self, result: Result, whole: bool = False) -> Output:
+        """What a run showed, as it is compared and kept: unless `whole`, a long text is its beginning and its hash."""
         if result.status != "ok":
             kind = "timeout" if result.status == "timeout" else "infra" if result.status == "infra" else "error"
             return Output(kind)
         text = written(result.value, self.policy) if self.entry else printed(result.stdout, self.policy)
-        return Output("ok", short(text))
+        return Output("ok", text if whole else short(text))
 
 
 STDIN = Form()

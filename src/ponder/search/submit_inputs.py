@@ -136,7 +136,7 @@ class Boxed:
     """A runner in a sandbox. Every limit reached is an error, and nobody's time is wasted on a program that is always late.
 
     A program's runs come in growing waves; once it ran out of time `late` times, its further runs are not made and count as
-    late. At most `batch` runs are asked of the sandbox together, which bounds memory at their outputs. `told` hears how many
+    late. `whole`: outputs are kept as they are, however long. At most `batch` runs are asked of the sandbox together, which bounds memory at their outputs. `told` hears how many
     runs are settled.
     """
 
@@ -144,6 +144,7 @@ class Boxed:
     form: Form = STDIN
     late: int = 3
     batch: int = 128
+    whole: bool = False
     told: Callable[[int], None] | None = None
 
     def __call__(self, runs: Sequence[Run]) -> list[Output]:
@@ -161,7 +162,7 @@ class Boxed:
             for start in range(0, len(turn), self.batch):
                 part = turn[start : start + self.batch]
                 for (code, place, _), result in zip(part, self._results([job for *_, job in part]), strict=True):
-                    outputs[place] = self.form.output(result)
+                    outputs[place] = self.form.output(result, self.whole)
                     late[code] += outputs[place].status == "timeout"
                 self._say(len(part))
             for code in list(waiting):

@@ -23,6 +23,7 @@ from ponder.search.submit_inputs import SHARE, Input, Run, Runner, distinct
 from ponder.search.submit_mutate import mutants
 
 NONSENSE = ("\n", "?? no input ??\n")
+NO_ARGUMENTS = "[]"
 CROWD = 0.5
 MOST_VOTERS = 40
 MOST_TEXT = 4 << 20
@@ -117,6 +118,8 @@ def inputs_for(form: Form, wanted: Wanted, printed: Runner, called: Runner, cand
     if kept:
         return found(kept, "generators", len(proposed))
     changed = mutants(form.seeds, 2 * wanted.count, wanted.seed, calls=bool(form.entry))
+    if form.entry and not form.seeds:
+        changed = distinct([NO_ARGUMENTS], 1)  # where nothing is known of the arguments, there may be none
     if not changed:
         return Found((), "none", len(proposed), len(voters), len(wanted.validators))
     kept = judged(changed)
