@@ -17,7 +17,7 @@ TOKEN = b"a secret of twenty-odd characters"
 
 
 class FakePool:
-    """Answers with the arguments. Codes: "sleep" waits for args[0] seconds or `cancel`; "break" raises; "lie" is another job's."""
+    """Answers with the arguments. Codes: "sleep" waits for args[0] seconds or `cancel`; "break" raises."""
 
     def __init__(self, level: Level = "L2") -> None:
         self.level: Level = level

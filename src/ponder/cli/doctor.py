@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from ponder.config import Config
+from ponder.errors import ConfigError
 
 MINIMUM = {"torch": (2, 9), "numpy": (1, 26), "tokenizers": (0, 20), "msgspec": (0, 19)}
 FREE_GB = 2.0
@@ -32,16 +33,21 @@ class DoctorConfig(Config):
     """Of the completions that are compared."""
     sandbox: bool = False
     """Only attack the sandbox for untrusted code, and say which level held."""
+    remote: str | None = None
+    """With --sandbox: attack the pool at host:port (`ponder sandbox serve`) and not this machine's sandbox. Its token is in the
+    file that PONDER_SANDBOX_TOKEN_FILE names."""
     out: str | None = None
     """Also write the JSON result to this file."""
 
 
 def run(config: DoctorConfig) -> dict[str, Any]:
     """Every check; `ok` is False when one failed."""
+    if config.remote is not None and not config.sandbox:
+        raise ConfigError("remote: a pool is attacked with --sandbox --remote HOST:PORT")
     if config.sandbox:
         from ponder.sandbox import doctor
 
-        result = doctor.report()
+        result = doctor.report(config.remote)
     else:
         checks = [_python(), *_packages(), _threads(), _bf16(), _accelerator(), _kernel(), _disk(), agreement(config)]
         result = {"ok": all(check["ok"] for check in checks), "checks": checks}
@@ -176,7 +182,6 @@ def _gaps(config: DoctorConfig, dtype: str, samples: int = 16) -> list[float]:
     import torch
 
     from ponder import engines
-    from ponder.errors import ConfigError
     from ponder.types import Message, Request, Sampling
 
     engine = engines.load(config.model, dtype=dtype)

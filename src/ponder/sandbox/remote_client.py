@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import cast
 
 from ponder.errors import WorkError
@@ -88,6 +88,8 @@ class Client:
         future: Future[list[Result]] = asyncio.run_coroutine_threadsafe(self._run(jobs), self.loop)
         try:
             return future.result()
+        except CancelledError:
+            raise WorkError("this sandbox was closed") from None
         except BaseException:
             future.cancel()
             raise
