@@ -82,6 +82,8 @@ def dispatch(name: str, command: Command, arguments: Sequence[str]) -> int:
         _emit(encode(result).decode())
     elif command.show:
         _emit(locate(command.show)(result))
+    if result.get("interrupted") is True:
+        return 130
     return 1 if result.get("ok") is False else 0
 
 
