@@ -136,8 +136,8 @@ class Boxed:
     """A runner in a sandbox. Every limit reached is an error, and nobody's time is wasted on a program that is always late.
 
     A program's runs come in growing waves; once it ran out of time `late` times, its further runs are not made and count as
-    late. `whole`: outputs are kept as they are, however long. At most `batch` runs are asked of the sandbox together, which bounds memory at their outputs. `told` hears how many
-    runs are settled.
+    late. `whole`: outputs are kept as they are, however long. At most `batch` runs are asked of the sandbox together, which
+    bounds memory at their outputs. `told` hears how many runs are settled.
     """
 
     box: Box
