@@ -205,3 +205,20 @@ def test_hack_rate() -> None:
     asserted = {"entry": "f", "asserts": "def check(candidate):\n    assert candidate(1) == 2"}
     assert [grader.check(asserted, t).parts["permissive"] for t in texts] == [True, True, False, True]
     assert grader.check({"stdin": [["", "6"]]}, "print(*range(9))").parts["permissive"] is True
+
+
+def test_the_language_of_a_program() -> None:
+    box = FakeSandbox("int")
+    said = "```python\nprint(3)\n```\n```c++\nint main() {}\n```\n```text\nout\n```"
+    reference = {"language": "C++", "stdin": [["1", "2"]], "preamble": "// ours"}
+    assert check(said, reference, sandbox=box).score is None
+    assert (box.seen[-1].language, box.seen[-1].code) == ("cpp", "// ours\nint main() {}")
+    plain = {"stdin": [["1", "2"]], "preamble": "import os"}  # Python's preamble, whatever the program
+    check(said, plain, sandbox=box, language="cpp", twin=1.0)
+    assert [(job.language, job.code) for job in box.seen[1:]] == [("cpp", "int main() {}")] * 2
+    assert check(said, {"stdin": [["", "3"]]}).correct
+    assert "calls in Python" in check(said, ADD, language="cpp").reason
+    assert "tested by 'stdin'" in check(said, {**ADD, "language": "cpp"}).reason
+    assert "one of python, cpp, c, found 'rust'" in check(said, {**plain, "language": "rust"}).reason
+    with pytest.raises(ConfigError, match="Known: c, cpp, python"):
+        make("code", language="rust")

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, cast
 
+from ponder.graders.same import shown
+
 Relation = Literal["same", "true", "false"]
 _LARGEST = 1_000_000
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -49,6 +51,19 @@ class Case:
     tolerance: float | None = None
     expression: str = ""
     exact: bool = False
+
+    @property
+    def call(self) -> str:
+        """The call as a reader writes it."""
+        words = [shown(a) for a in self.args] + [f"{k}={shown(v)}" for k, v in self.kwargs.items()]
+        return self.expression or f"{self.entry}({', '.join(words)})"
+
+    @property
+    def wanted(self) -> str:
+        """What is expected, in words."""
+        if self.relation != "same":
+            return f"something {self.relation}"
+        return shown(self.want) + (f" to within {self.tolerance:g}" if self.tolerance is not None else "")
 
 
 @dataclass(frozen=True, slots=True)

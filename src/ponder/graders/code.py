@@ -8,7 +8,9 @@ Every grading is a generator of jobs, so that many completions share the sandbox
 
 `parts`: `level` (the isolation that held), `passed`, `total`, `first` (the first failure: test, want, got, status), the same
 counts for the visible tests, and `permissive` where the twin ran. A failure of the sandbox itself is no score, never a zero.
-Not covered: languages other than Python; tests that need files, packages or the network.
+Programs in C++ or C, tested by what they read and print, are compiled and run in a cell (sandbox level L3); one that does not
+compile is wrong, and a machine without cells or a compiler is a `ConfigError`.
+Not covered: calls and asserts in other languages than Python; tests that need files, packages or the network.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from ponder.graders.asserts import Case
 from ponder.graders.programs import adapted, joined, program_of
 from ponder.graders.same import Policy, same, same_output, shown
 from ponder.graders.spec import Spec, Tests
+from ponder.sandbox import languages
 from ponder.sandbox.jobs import Job, Limits, Result
 from ponder.sandbox.shared import Runs, shared
 from ponder.types import Completion, Grade, Outcome, Problem, content_hash
@@ -30,6 +33,7 @@ from ponder.types import Completion, Grade, Outcome, Problem, content_hash
 Plan = Generator[list[Job], list[Result], Grade]
 FIRST_WAVE = 2
 AUDIENCES = ("all", "hidden", "visible")
+LANGUAGES = ("python", *languages.LANGUAGES)
 
 
 @dataclass(slots=True)
@@ -57,7 +61,8 @@ class CodeGrader:
     nothing. `stop` ends a program's tests after the first wave with a failure (unless `partial`): a reward needs no more, and
     `passed` and `total` count what was run. `level` and `require` go to the sandbox: the isolation to use, and the least to
     accept. `twin` is the share of programs (by their hash) that the permissive twin judges too. `remote` runs programs on
-    pools elsewhere ("host:port", see `shared`), and `sandbox` replaces the shared one.
+    pools elsewhere ("host:port", see `shared`), and `sandbox` replaces the shared one. `language` is that of the programs whose
+    reference does not say it.
     """
 
     tests: Literal["all", "hidden", "visible"] = "all"
@@ -71,14 +76,17 @@ class CodeGrader:
     twin: float = 0.0
     remote: str | None = None
     sandbox: Any = None
+    language: str = "python"
 
     def __post_init__(self) -> None:
         if self.tests not in AUDIENCES:
             raise unknown("audience of tests", self.tests, AUDIENCES)
+        if self.language not in LANGUAGES:
+            raise unknown("language of programs", self.language, LANGUAGES)
 
     def answer(self, completion: Completion) -> str | None:
         """The program: what a search puts forward."""
-        return program_of(completion)
+        return program_of(completion, self.language)
 
     def key(self, answer: str) -> str:
         """Programs are the same answer when they are the same text, blanks at the ends of lines and empty lines apart."""
@@ -96,8 +104,15 @@ class CodeGrader:
         return drive([self._plan(reference, completion) for reference, completion in pairs], self._runs)
 
     def _runs(self, jobs: Sequence[Job]) -> list[Result]:
-        box = cast(Runs, self.sandbox if self.sandbox is not None else shared(self.level, self.require, self.remote))
-        return box.run(jobs)
+        if self.sandbox is not None:
+            return cast(Runs, self.sandbox).run(jobs)
+        results: dict[int, Result] = {}
+        for native in (False, True):  # compiled programs need a cell, whatever the others run in
+            some = [index for index, job in enumerate(jobs) if job.native is native]
+            if some:
+                box = shared(self.level or ("L3" if native else None), self.require, self.remote)
+                results.update(zip(some, box.run([jobs[index] for index in some]), strict=True))
+        return [results[index] for index in range(len(jobs))]
 
     def _plan(self, reference: object, completion: str | Completion) -> Plan:
         try:
@@ -106,11 +121,19 @@ class CodeGrader:
             return Grade(None, "error", reason=f"the reference can not be used: {error}")
         if self.tests == "visible" and found.visible is None:
             return Grade(None, "error", reason="the problem has no visible tests")
-        text = program_of(completion)
+        language = found.language or self.language
+        if language != "python" and not found.hidden.outputs:
+            return Grade(
+                None, "error", reason=f"the problem's tests are calls in Python, not for a program in {language}"
+            )
+        text = program_of(completion, language)
         if text is None:
             return Grade(0.0, "unparsed", reason="no program after the thinking")
         limits = self._limits(found)
-        program = "\n".join(p for p in (found.preamble, joined(text, found.prompt, found.entry)) if p)
+        program = text
+        if found.language or language == "python":  # else what surrounds it is Python
+            program = "\n".join(p for p in (found.preamble, joined(text, found.prompt, found.entry)) if p)
+        found = replace(found, language=language)
         seen, tally, stop = Tally(), Tally(), self.stop and not self.partial
         if found.visible is not None and self.tests != "hidden":
             yield from _tested(found, found.visible, program, limits, seen, stop)
@@ -173,7 +196,7 @@ def _tested(
     def target(name: str) -> tuple[str, str]:
         return adapted(program, name, found.collect, plain)
 
-    jobs = [Job(program, "stdin", stdin=text, limits=limits) for text, _ in tests.outputs]
+    jobs = [Job(program, "stdin", stdin=text, limits=limits, language=found.language) for text, _ in tests.outputs]
     jobs += [_job(found.beside, case, program, target, limits) for case in tests.cases]
     asked = [*tests.outputs, *tests.cases]
 
@@ -211,7 +234,7 @@ def _compare(tally: Tally, test: tuple[str, str] | Case, result: Result, policy:
     """Count one test: what a program printed, or what a call gave."""
     if isinstance(test, Case):
         ok = result.status == "ok" and holds(test, result.value, policy)
-        _count(tally, result, ok, _call(test), _wanted(test), shown(result.value))
+        _count(tally, result, ok, test.call, test.wanted, shown(result.value))
     else:
         text, want = test
         ok = result.status == "ok" and same_output(want, result.stdout, policy)
@@ -265,25 +288,9 @@ def _why(first: Mapping[str, str]) -> str:
     return f"{first['test']}: {first['status']}" + (f": {first['got']}" if first["got"] else "")
 
 
-def _call(case: Case) -> str:
-    words = [shown(a) for a in case.args] + [f"{k}={shown(v)}" for k, v in case.kwargs.items()]
-    return case.expression or f"{case.entry}({', '.join(words)})"
-
-
-def _wanted(case: Case) -> str:
-    if case.relation != "same":
-        return f"something {case.relation}"
-    return shown(case.want) + (f" to within {case.tolerance:g}" if case.tolerance is not None else "")
-
-
 def _both(seen: Tally, tally: Tally) -> Tally:
-    return Tally(
-        seen.passed + tally.passed,
-        seen.total + tally.total,
-        seen.first or tally.first,
-        seen.levels | tally.levels,
-        seen.infra or tally.infra,
-    )
+    first, infra = seen.first or tally.first, seen.infra or tally.infra
+    return Tally(seen.passed + tally.passed, seen.total + tally.total, first, seen.levels | tally.levels, infra)
 
 
 def _chosen(program: str, share: float) -> bool:

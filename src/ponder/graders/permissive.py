@@ -39,7 +39,10 @@ class HackRate:
 def jobs(spec: Spec, code: str, entry: str, limits: Limits) -> list[Job]:
     """What the twin runs of the hidden tests."""
     if spec.hidden.outputs:
-        return [Job(code, "stdin", stdin=text, limits=limits) for text, _ in spec.hidden.outputs]
+        return [
+            Job(code, "stdin", stdin=text, limits=limits, language=spec.language or "python")
+            for text, _ in spec.hidden.outputs
+        ]
     body = "\n".join((code, spec.beside, spec.setup if spec.beside else "", _asserts(spec, entry)))
     return [Job(body, "exec", limits=limits)]
 

@@ -1,7 +1,7 @@
 """The program in a completion: the last fenced block of the answer, else the whole answer.
 
-A block marked as Python goes before blocks without a mark or of another language. One pass over the lines. Nothing of the text
-is parsed here: what a model wrote meets Python's parser only in the sandbox.
+A block marked with the language that is asked for goes before blocks without a mark or of another language. One pass over
+the lines. Nothing of the text is parsed here: what a model wrote meets Python's parser only in the sandbox.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 import warnings
 
 from ponder.graders import extract
+from ponder.sandbox import languages
 from ponder.types import Completion
 
 FENCE = "```"
-_PYTHON = ("python", "py", "python3")
 ADAPTER = """
 
 def _ponder_plain(value):
@@ -35,18 +35,19 @@ def _ponder_entry(*args, **kwargs):
 """
 
 
-def program_of(completion: str | Completion) -> str | None:
-    """The program text; None when the thinking never closed or nothing stands after it."""
+def program_of(completion: str | Completion, language: str = "python") -> str | None:
+    """The text of the program in `language`; None when the thinking never closed or nothing stands after it."""
     region = extract.parts(completion)[1]
     if region is None:
         return None
-    blocks = _blocks(region)
-    marked = [text for tag, text in blocks if tag in _PYTHON]
+    marks = languages.fences(language)
+    blocks = _blocks(region, marks)
+    marked = [text for tag, text in blocks if tag in marks]
     text = marked[-1] if marked else blocks[-1][1] if blocks else region.strip("\n")
     return text if text.strip() else None
 
 
-def _blocks(text: str) -> list[tuple[str, str]]:
+def _blocks(text: str, marks: tuple[str, ...]) -> list[tuple[str, str]]:
     """(language, content) of the fenced blocks; one that never closes reaches to the end."""
     found: list[tuple[str, str]] = []
     tag, indent, inside = "", 0, list[str]()
@@ -54,7 +55,7 @@ def _blocks(text: str) -> list[tuple[str, str]]:
     for line in text.split("\n"):
         bare = line.strip()
         before, fence, word = bare.rpartition(FENCE)
-        if not opened and fence and (not before or word.strip().lower() in _PYTHON):
+        if not opened and fence and (not before or word.strip().lower() in marks):
             tag, indent, inside, opened = word.strip().lower(), len(line) - len(line.lstrip()), [], True
         elif opened and bare == FENCE:
             found.append((tag, "\n".join(inside)))

@@ -8,6 +8,7 @@ Beside one of these: `visible` (a mapping of the same keys: the tests the questi
 `tolerance`, `unordered` (see `same`), `prompt` (the text that a bare body completes), `preamble` (put before the program),
 `setup` (what the test text needs: imports, helpers), `beside` (run after the program, for arguments built from its classes),
 `collect` (iterators are made lists), `cpu_seconds` and `memory_mb` (instead of the grader's).
+`language` (python; cpp or c with `stdin` alone) is that of the program, and of `preamble` and `prompt`.
 `entry` may be `Class.method`. Calls and programs are compared under "strict", test texts under "python", unless `types` says.
 """
 
@@ -21,11 +22,12 @@ from ponder.errors import nearest
 from ponder.graders import asserts
 from ponder.graders.asserts import Case, Script
 from ponder.graders.same import TYPES, Policy
+from ponder.sandbox import languages
 
 KINDS = ("cases", "stdin", "asserts")
 KEYS = (
     *KINDS, "entry", "visible", "types", "tolerance", "unordered", "prompt", "preamble", "setup", "beside", "collect",
-    "cpu_seconds", "memory_mb",
+    "cpu_seconds", "memory_mb", "language",
 )  # fmt: skip
 
 
@@ -54,6 +56,8 @@ class Spec:
     collect: bool = False
     cpu_seconds: float | None = None
     memory_mb: int | None = None
+    language: str = ""
+    """What the reference says; empty where it says nothing, which is the grader's choice."""
 
 
 def read(reference: object) -> Spec:
@@ -70,18 +74,30 @@ def read(reference: object) -> Spec:
     if visible is not None and not isinstance(visible, Mapping):
         raise ValueError("'visible' is a mapping of tests")
     seen = _tests({**_shared(given), **cast("Mapping[str, Any]", visible)}, texts) if visible else None
+    tests, language = _tests(given, texts), _language(given)
+    if language not in ("", "python") and not tests.outputs:
+        raise ValueError(f"a program in {language} is tested by 'stdin', what it reads and prints")
     return Spec(
-        _tests(given, texts),
+        tests,
         seen,
         **texts,
         collect=given.get("collect") is True,
         cpu_seconds=_above(given, "cpu_seconds"),
         memory_mb=int(_above(given, "memory_mb") or 0) or None,
+        language=language,
     )
 
 
+def _language(given: Mapping[str, Any]) -> str:
+    word = _text(given, "language").lower()
+    found = languages.named(word) if word else ""
+    if found is None:
+        raise ValueError(f"'language' is one of python, {', '.join(languages.LANGUAGES)}, found {word[:20]!r}")
+    return found
+
+
 def shown_tests(reference: object) -> dict[str, Any] | None:
-    """The tests that the question itself shows, as a reference of their own; None where there are none. No hidden test is in it."""
+    """The tests that the question itself shows, as a reference of their own (no hidden test in it); None where there are none."""
     if not isinstance(reference, Mapping):
         return None
     given = cast("Mapping[str, Any]", reference)

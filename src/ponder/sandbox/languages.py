@@ -26,6 +26,9 @@ SEARCHED = "/usr/local/bin:/usr/bin:/bin"
 _SHARED = ("-O2", "-pipe", "-static", "-w", "-fmax-errors=3", "-fno-diagnostics-show-caret", "-pthread")
 
 
+PYTHON = ("python", "py", "python3")
+
+
 @dataclass(frozen=True, slots=True)
 class Language:
     """How a source becomes a program: its file's name, the compiler's command line, the names a fenced block may bear."""
@@ -52,6 +55,18 @@ def language(name: str) -> Language:
             f"language {name} needs the compiler {row.compiler[0]} in {SEARCHED}; install it and try again"
         )
     return row
+
+
+def named(word: str) -> str | None:
+    """The language that a word means (`c++`, `py`), None for one that is not there."""
+    if word in PYTHON:
+        return "python"
+    return next((name for name, row in LANGUAGES.items() if word in (name, *row.fences)), None)
+
+
+def fences(name: str) -> tuple[str, ...]:
+    """What a fenced block of a language may be marked with."""
+    return PYTHON if name == "python" else LANGUAGES[name].fences
 
 
 def key(job: Job) -> str:
