@@ -169,6 +169,10 @@ class _Batch:
                 if keeper is not None:
                     keeper.close()
                 self._again(at, tries, str(error))
+            except BaseException:  # interrupted
+                if keeper is not None:
+                    keeper.close()
+                raise
             else:
                 self.busy[keeper] = (at, tries)
                 if key and binary is None:

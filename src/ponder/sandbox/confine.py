@@ -15,6 +15,9 @@ from collections.abc import Sequence
 
 LINUX = sys.platform == "linux"
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_PRCTL = _LIBC["prctl"] if LINUX else None
+if _PRCTL is not None:
+    _PRCTL.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_SECCOMP = 1, 4, 8, 22
 PR_SET_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 _READ = (1 << 2) | (1 << 3)
@@ -47,8 +50,8 @@ def _checked(result: int, what: str) -> int:
 
 def prctl(option: int, value: int = 1) -> None:
     """prctl(2) with one argument; nothing where there is no such thing."""
-    if LINUX:
-        _checked(_LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl {option}")
+    if _PRCTL is not None and _PRCTL(option, value, 0, 0, 0) < 0:
+        _checked(-1, f"prctl {option}")
 
 
 def fence(readable: Sequence[str], scratch: str, listed: str = "", programs: Sequence[str] = ()) -> None:
@@ -137,4 +140,5 @@ def filter_calls(program: bytes | None) -> None:
         raise ConfineError("no system call filter for this machine")
     prctl(PR_SET_NO_NEW_PRIVS)
     struct = _Program(len(program) // 8, program)
-    _checked(_LIBC.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.byref(struct), 0, 0), "seccomp")
+    assert _PRCTL is not None
+    _checked(_PRCTL(PR_SET_SECCOMP, 2, ctypes.addressof(struct), 0, 0), "seccomp")

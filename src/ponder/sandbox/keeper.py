@@ -28,7 +28,8 @@ from ponder.sandbox.jobs import Job, Level, Result, Status
 from ponder.sandbox.languages import BUILD as BUILD_LIMITS
 from ponder.sandbox.languages import language
 from ponder.sandbox.native import BUILD, COMMAND, PYTHON, RUN
-from ponder.sandbox.scratch import MOST_BYTES, MOST_FILES, empty, open_folder
+from ponder.sandbox.places import Place
+from ponder.sandbox.scratch import MOST_BYTES, MOST_FILES
 from ponder.sandbox.usage import usage
 from ponder.sandbox.zygote import ANSWER, CPU, ENDED, REQUEST, SETUP, SPACE, TOKEN, WALL
 
@@ -58,15 +59,17 @@ class Keeper:
         self.deadline = 0.0
         before = command(way) if level == "L3" else []
         python = os.path.realpath(sys.executable) if level == "L3" else sys.executable  # a link may not be in the cell
-        self.scratch = _scratch()
-        ours, theirs = socket.socketpair()
-        self.control = ours
-        with theirs:
-            self.process = subprocess.Popen(
-                [*before, python, *FLAGS, str(theirs.fileno()), level, self.scratch, way],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()], env=ENVIRONMENT, start_new_session=True,
-            )  # fmt: skip
+        self.place = Place()
+        self.scratch = self.place.path
+        self.control, theirs = socket.socketpair()
+        words = [*before, python, *FLAGS, str(theirs.fileno()), level, self.scratch, way]
+        try:
+            with theirs:
+                self.process = _begin(words, theirs.fileno())
+        except BaseException:
+            self.place.close()
+            self.control.close()
+            raise
         try:
             self._ready()
         except BaseException:
@@ -99,8 +102,8 @@ class Keeper:
         self._files = [_blank() for _ in range(4)]
         try:
             _write_all(self._files[0], request)
-            socket.send_fds(self.control, [head], [*self._files, binary] if binary is not None else self._files)
-            self.control.sendall(self._token)
+            files = [*self._files, binary] if binary is not None else self._files
+            socket.send_fds(self.control, [head, self._token], files)  # the token is read once the sample is forked
         except OSError as error:
             self._drop_files()
             raise KeeperError(f"the worker is gone: {error}") from None
@@ -191,38 +194,23 @@ class Keeper:
 
     def close(self) -> None:
         """End the zygote and its sample, remove the scratch folder."""
-        with contextlib.suppress(OSError):
-            self.process.kill()
+        self.process.kill()
         self.process.wait()
+        self.place.close()
         self.abandon()
-        _remove(self.scratch)
 
     def abandon(self) -> None:
         """Let go of our descriptors only: what a forked copy of this process does."""
         self.control.close()
         self._drop_files()
+        self.place.abandon()
 
 
-def _scratch() -> str:
-    """A new scratch folder, inside one of ours: whoever it is given to can not put something else in its place."""
-    outer = tempfile.mkdtemp(prefix="ponder-")
-    os.chmod(outer, 0o711)
-    scratch = os.path.join(outer, "scratch")
-    os.mkdir(scratch, 0o700)
-    return scratch
-
-
-def _remove(scratch: str) -> None:
-    """The folder of `_scratch` and all that is in it."""
-    with contextlib.suppress(OSError):
-        folder = open_folder(scratch)
-        try:
-            empty(folder)
-        finally:
-            os.close(folder)
-        os.rmdir(scratch)
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.dirname(scratch))
+def _begin(words: list[str], control: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        pass_fds=[control], env=ENVIRONMENT, start_new_session=True,
+    )  # fmt: skip
 
 
 def _mode(job: Job, binary: int | None) -> int:
@@ -247,7 +235,7 @@ def _request(job: Job, mode: int) -> bytes:
 
 def _blank() -> int:
     """A new file that no path leads to."""
-    if hasattr(os, "memfd_create"):
+    with contextlib.suppress(AttributeError, OSError):  # another system, an old kernel
         return os.memfd_create("sample")
     handle, path = tempfile.mkstemp()
     os.unlink(path)
