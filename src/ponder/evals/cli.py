@@ -17,7 +17,7 @@ from msgspec import Meta
 from ponder import config as configs
 from ponder.config import Config
 from ponder.errors import RunError
-from ponder.evals import eval_report, measure, quickstart_report, report_figures, search_eval
+from ponder.evals import eval_report, measure, quickstart_report, repair_report, report_figures, search_eval
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.report import percent
 from ponder.evals.searched import PLAIN, finished_of
@@ -78,11 +78,15 @@ def render(config: ReportConfig) -> dict[str, Any]:
     record = read_record(path)
     if record is None:
         raise RunError(f"{path}: there is no run here; give the folder of a quickstart or evaluation")
-    writers = {"quickstart": quickstart_report.write, "eval": eval_report.write}
+    writers = {"quickstart": quickstart_report.write, "eval": eval_report.write, "repair": repair_report.write}
     if record["command"] not in writers:
-        raise RunError(f"{path}: a run of '{record['command']}' has no report; quickstart and eval runs have one")
+        raise RunError(
+            f"{path}: a run of '{record['command']}' has no report; quickstart, eval and repair runs have one"
+        )
     found = writers[record["command"]](path)
     if config.figure is not None:
+        if found["kind"] == "repair":
+            raise RunError(f"{path}: the report of repairs has no figure; leave --figure out")
         write_atomic(config.figure, report_figures.main_figure(found).encode("utf-8"))
     result = {"report": str(path / "report.html"), "title": found["title"], "headline": found["headline"]}
     if config.out is not None:
