@@ -155,7 +155,8 @@ def run(config: RunConfig) -> dict[str, Any]:
         job = Job(_read(config.file), "stdin", stdin=_read(config.stdin), limits=limits, language=_language(config))
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    found = shared(config.level, config.require, config.remote).run([job])[0]
+    require = config.require or ("L3" if job.native and config.level is None else None)
+    found = shared(config.level, require, config.remote).run([job])[0]
     fields = ("status", "stdout", "stderr", "error", "exit_code", "cpu_seconds", "level")
     result: dict[str, Any] = {"ok": found.status == "ok", **{name: getattr(found, name) for name in fields}}
     if config.out is not None:

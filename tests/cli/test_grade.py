@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from ponder import config
+from ponder.cli import grade_rows
+from ponder.cli.grade import GradeConfig, run, show
 from ponder.errors import ConfigError, DataError
-from ponder.graders import cli
-from ponder.graders.cli import GradeConfig, run, show
+from ponder.types import Grade
 
 ROWS = [
     {"completion": "<think>1</think>\\boxed{1/2}", "reference": "0.5", "recorded": {"ok": True}},
@@ -73,9 +74,9 @@ def test_broken_rows_are_named_counted_and_not_fatal(tmp_path: Path) -> None:
 def test_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, ROWS * 4)
     whole = run(settings(path, out=str(tmp_path / "whole.jsonl")))
-    monkeypatch.setattr(cli, "BATCH", 2)
+    monkeypatch.setattr(grade_rows, "BATCH", 2)
     calls = 0
-    judge = cli.judge
+    judge = grade_rows.judge
 
     def interrupted(*args: Any) -> Any:
         nonlocal calls
@@ -84,14 +85,14 @@ def test_resumes_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             raise KeyboardInterrupt
         return judge(*args)
 
-    monkeypatch.setattr(cli, "judge", interrupted)
+    monkeypatch.setattr(grade_rows, "judge", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(settings(path))
     out = tmp_path / "c.graded.jsonl"
     assert len(graded(out)) == 5  # everything graded so far is kept
     with out.open("a") as stream:
         stream.write('{"line": 6, "half')  # what a kill may leave
-    monkeypatch.setattr(cli, "judge", judge)
+    monkeypatch.setattr(grade_rows, "judge", judge)
     result = run(settings(path))
     assert result["resumed_rows"] == 5
     assert result["outcomes"] == whole["outcomes"]
@@ -138,3 +139,57 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "did you mean 'reference'" in capsys.readouterr().err
     assert main(["grade", str(write(tmp_path, ["{"], "d.jsonl")), "--quiet"]) == 1
     assert main(["grade"]) == 2
+
+
+PROBLEMS = [
+    {
+        "task_id": f"test/{i}",
+        "prompt": f"def add{i}(x):\n",
+        "canonical_solution": f"    return x + {i}",
+        "test": f"def check(candidate):\n    assert candidate(1) == {1 + i}",
+        "entry_point": f"add{i}",
+    }
+    for i in range(2)
+]
+
+
+def test_programs_are_graded_in_batches_on_the_problems_of_a_task(tmp_path: Path) -> None:
+    problems = write(tmp_path, PROBLEMS, "problems.jsonl")
+    equal = "    class A:\n        def __eq__(self, o): return True\n    return A()"
+    samples = [
+        {"task_id": "test/0", "completion": "    return x"},
+        {"task_id": "test/1", "completion": "\treturn x + 1"},
+        {"task_id": "test/1", "completion": equal},
+        {"task_id": "test/7", "completion": "    return 1"},
+        {"completion": "    return 1"},
+    ]
+    path = write(tmp_path, samples)
+    given = {"task": "humaneval", "task_options": (f"path={problems}",)}
+    result = run(settings(path, options=["twin=1"], **given))
+    assert (result["outcomes"], result["broken"], result["ungraded"]) == ({"correct": 2, "wrong": 1}, 2, 0)
+    assert result["hack_rate"] == {"rate": pytest.approx(1 / 3), "hacked": 1, "decided": 3}
+    assert "1 of 3 fool the permissive twin" in show(result)
+    assert "task 'humaneval' has no problem 'test/7'; the nearest is" in result["first_broken"][0]
+    assert "no column 'task_id'" in result["first_broken"][1]
+    rows = graded(tmp_path / "c.graded.jsonl")
+    assert rows[1]["grade"]["parts"]["level"].startswith("L")
+    with pytest.raises(ConfigError, match="did you mean 'twin'"):
+        run(settings(path, options=["twinn=1"], **given))
+
+
+class Failing:
+    """A grader of many whose harness fails for some of them."""
+
+    calls = 0
+
+    def check_many(self, pairs: Any) -> list[Grade]:
+        type(self).calls += 1
+        return [Grade(1.0, "correct") if text == "1" else Grade(None, "error", reason="no worker") for _, text in pairs]
+
+
+def test_what_could_not_be_graded_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    rows = [{"completion": text, "reference": None} for text in ("1", "1", "2")]
+    result = run(settings(write(tmp_path, rows), grader=f"{__name__}:Failing"))
+    assert (result["accuracy"], result["graded"], result["ungraded"], Failing.calls) == (1.0, 2, 1, 1)
+    assert "ungraded  1: neither right nor wrong" in show(result)
+    assert graded(tmp_path / "c.graded.jsonl")[2]["grade"]["score"] is None
