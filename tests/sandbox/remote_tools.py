@@ -22,11 +22,13 @@ class FakePool:
     def __init__(self, level: Level = "L2") -> None:
         self.level: Level = level
         self.seen: list[Any] = []
+        self.codes: list[str] = []
         self.cancelled = threading.Event()
         self.closed = False
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
         self.seen += [job.args for job in jobs]
+        self.codes += [job.code for job in jobs]
         return [self._one(job) for job in jobs]
 
     def _one(self, job: Job) -> Result:

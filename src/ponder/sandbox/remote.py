@@ -100,13 +100,18 @@ class RemoteSandbox:
         return self._client.links if self._client is not None else []
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
-        """A result per job, in order; from any thread, one batch at a time."""
+        """A result per job, in order; from any thread, one batch at a time. `ConfigError` for jobs that need a higher level."""
         with self._lock:
             if self._closed or self._client is None:
                 raise WorkError("this sandbox is closed")
             if self._owner != os.getpid():
                 _left.append(self._client)
                 self._connect()
+            if self._client.own < "L3" and any(job.native for job in jobs):
+                raise ConfigError(
+                    f"commands and programs in other languages than Python run at L3, and a sandbox server holds only "
+                    f"{self._client.own}; start it with 'ponder sandbox serve --require L3'"
+                )
             return self._client.run(jobs)
 
     def cancel(self) -> None:

@@ -59,10 +59,13 @@ class Client:
         self.links.append(Link(host, port, token, require, tls, self._feed, self._take, self._lose))
 
     @property
+    def own(self) -> str:
+        """The least level of its own that a server reached so far has."""
+        return min((hello.level for link in self.links if (hello := link.hello) is not None), default="L1")
+
+    @property
     def level(self) -> Level:
-        """The least that a server reached so far stands for."""
-        own = [hello.level for link in self.links if (hello := link.hello) is not None]
-        return _seen_from_here(min(own, default="L1"))
+        return _seen_from_here(self.own)
 
     def start(self) -> None:
         """Wait until a server is there. Raises for the first that the user must put right, or when none answers."""

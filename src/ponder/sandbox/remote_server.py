@@ -37,7 +37,7 @@ from ponder.sandbox.remote_frames import (
     Channel,
     welcome,
 )
-from ponder.sandbox.remote_turns import Caps, Pool, Ticket, Turns
+from ponder.sandbox.remote_turns import Caps, Pool, Ticket, Turns, home
 
 MAX_CLIENTS = 256
 BACKLOG_BYTES = 16 << 20
@@ -172,7 +172,8 @@ class Server:
             if number in visitor.numbers or len(visitor.numbers) >= self.window or size > 2 * FRAME_BYTES:
                 raise Broken("more jobs at once than the server takes")
             visitor.numbers[number] = len(body)
-            self.turns.put(Ticket(visitor, number, body[NUMBER.size :]))
+            data = body[NUMBER.size :]
+            self.turns.put(Ticket(visitor, number, data, home(data)))
 
     async def _write(self, visitor: _Visitor) -> None:
         while True:

@@ -1,25 +1,30 @@
 """The workers of a remote pool, taking the jobs of several clients in turn.
 
 Design: a thread per worker, each with a sandbox of its own, takes one job at a time; clients with something waiting are
-served round robin, so one with ten thousand jobs does not keep out one with ten. A client that is dropped has what waits
-forgotten and what runs killed. What a worker can not run at all is "infra", never a wrong answer.
+served round robin, so one with ten thousand jobs does not keep out one with ten. A program that must be compiled has a home,
+the worker that keeps its binary; others take its jobs when many wait. A client that is dropped has what waits forgotten
+and what runs killed. What a worker can not run at all is "infra", never a wrong answer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict, deque
+import zlib
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ponder.errors import ConfigError
 from ponder.sandbox.codec import Refused
 from ponder.sandbox.jobs import Job, Level, Limits, Result
 from ponder.sandbox.remote_fields import unpack
 from ponder.sandbox.remote_frames import FRAME_BYTES
 
 FIRST = Job("def f(x): return x + 1", "call", "f", (41,), limits=Limits(cpu_seconds=10, wall_seconds=60))
+HOME_BYTES = 1 << 20
+PATIENT = 4
 
 
 class Pool(Protocol):
@@ -52,11 +57,23 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A job as it came: whose it is, its number there, its bytes."""
+    """A job as it came: whose it is, its number there, its bytes; for a program that is compiled, a hash of its source."""
 
     client: Hashable
     number: int
     data: bytes
+    home: int | None = None
+
+
+def home(data: bytes) -> int | None:
+    """The `home` of a packed job. What can not be read is told by the worker that tries."""
+    if len(data) > HOME_BYTES or b"language" not in data:
+        return None
+    try:
+        job = unpack(Job, data)
+    except Refused:
+        return None
+    return zlib.crc32(job.code.encode("utf-8", "surrogatepass")) if job.language != "python" else None
 
 
 class Turns:
@@ -71,7 +88,7 @@ class Turns:
         self._held: set[Hashable] = set()
         self._closing = False
         self.done = self.infra = self.dropped = 0
-        self._workers = [_Worker(self, make()) for _ in range(workers)]
+        self._workers = [_Worker(self, number, make()) for number in range(workers)]
         self.level: Level = self._workers[0].pool.level
 
     def start(self) -> str:
@@ -87,7 +104,7 @@ class Turns:
     def put(self, ticket: Ticket) -> None:
         with self._change:
             self._waiting.setdefault(ticket.client, deque()).append(ticket)
-            self._change.notify()
+            self._change.notify_all()
 
     def hold(self, client: Hashable, held: bool) -> None:
         """Start nothing more for a client that does not take its results, until it does."""
@@ -115,19 +132,31 @@ class Turns:
                 worker.thread.join(0.1)
             worker.pool.close()
 
-    def take(self) -> Ticket | None:
-        """The next ticket, of the client whose turn it is; waits for one, None at the end."""
+    def take(self, worker: int) -> Ticket | None:
+        """The next ticket for a worker, of the client whose turn it is; waits for one, None at the end."""
         with self._change:
             while not self._closing:
                 for client, tickets in self._waiting.items():
-                    if client not in self._held:
-                        ticket = tickets.popleft()
+                    at = None if client in self._held else self._first(tickets, worker)
+                    if at is not None:
+                        ticket = tickets[at]
+                        del tickets[at]
                         self._waiting.move_to_end(client)
                         if not tickets:
                             del self._waiting[client]
                         return ticket
                 self._change.wait()
         return None
+
+    def _first(self, tickets: deque[Ticket], worker: int) -> int | None:
+        """Which ticket a worker should take: its own and those without a home, then of what waits in numbers elsewhere."""
+        foreign: Counter[int] = Counter()
+        for at, ticket in enumerate(tickets):
+            if ticket.home is None or ticket.home % len(self._workers) == worker:
+                return at
+            foreign[ticket.home] += 1
+        many = {name for name, count in foreign.items() if count > PATIENT}
+        return next((at for at, ticket in enumerate(tickets) if ticket.home in many), None)
 
     def finish(self, ticket: Ticket, result: Result) -> None:
         with self._change:
@@ -142,8 +171,8 @@ class Turns:
 class _Worker:
     """A thread and its sandbox."""
 
-    def __init__(self, turns: Turns, pool: Pool) -> None:
-        self._turns, self.pool = turns, pool
+    def __init__(self, turns: Turns, number: int, pool: Pool) -> None:
+        self._turns, self._number, self.pool = turns, number, pool
         self._lock = threading.Lock()
         self._client: Hashable = None
         self.thread = threading.Thread(target=self._work, name="ponder sandbox worker", daemon=True)
@@ -155,7 +184,7 @@ class _Worker:
                 self.pool.cancel()
 
     def _work(self) -> None:
-        while (ticket := self._turns.take()) is not None:
+        while (ticket := self._turns.take(self._number)) is not None:
             with self._lock:
                 self._client = ticket.client
             result = self._run(ticket.data)
@@ -172,6 +201,8 @@ class _Worker:
             return self._infra(objection)
         try:
             return self.pool.run([job])[0]
+        except ConfigError as error:  # a language or a level that is not there
+            return self._infra(str(error))
         except Exception as error:  # noqa: BLE001 (whatever it was, the program has not been judged)
             with contextlib.suppress(Exception):
                 self.pool.close()
