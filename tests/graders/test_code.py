@@ -205,6 +205,13 @@ def test_hack_rate() -> None:
     asserted = {"entry": "f", "asserts": "def check(candidate):\n    assert candidate(1) == 2"}
     assert [grader.check(asserted, t).parts["permissive"] for t in texts] == [True, True, False, True]
     assert grader.check({"stdin": [["", "6"]]}, "print(*range(9))").parts["permissive"] is True
+    shown = {**ADD, "visible": {"cases": [[[7], 8]]}}  # a fault that only a visible test finds is no hack
+    assert grader.check(shown, "def f(x): return x + 1 if x < 7 else 0").parts["permissive"] is False
+    assert (
+        make("code", sandbox=FakeSandbox(), twin=1.0, tests="hidden")
+        .check(shown, "def f(x): return min(x + 1, 6)")
+        .correct
+    )
 
 
 def test_the_language_of_a_program() -> None:

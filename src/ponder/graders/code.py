@@ -144,9 +144,15 @@ class CodeGrader:
             parts |= {"visible_passed": seen.passed, "visible_total": seen.total}
         if self.twin and _chosen(program, self.twin):
             code, entry = adapted(program, found.entry, found.collect)
-            results = yield permissive.jobs(found, code, entry, limits)
-            parts["permissive"] = permissive.passes(found.hidden, results)
+            audiences = self._audiences(found)
+            results = yield permissive.jobs(found, audiences, code, entry, limits)
+            parts["permissive"] = permissive.passes(audiences, results)
         return self._verdict(_both(seen, tally), parts)
+
+    def _audiences(self, found: Spec) -> list[Tests]:
+        """The tests that decide."""
+        seen = [found.visible] if found.visible is not None and self.tests != "hidden" else []
+        return seen + ([found.hidden] if self.tests != "visible" else [])
 
     def _limits(self, found: Spec) -> Limits:
         cpu = found.cpu_seconds or self.cpu_seconds

@@ -48,8 +48,10 @@ class LooseGrader:
             return Grade(0.0, "unparsed", reason="no program after the thinking")
         program = "\n".join(p for p in (found.preamble, joined(text, found.prompt, found.entry)) if p)
         code, entry = adapted(program, found.entry, found.collect)
-        results = yield permissive.jobs(found, code, entry, Limits(self.cpu_seconds, self.wall_seconds, self.memory_mb))
-        content = permissive.passes(found.hidden, results)
+        audiences = [tests for tests in (found.visible, found.hidden) if tests is not None]
+        limits = Limits(self.cpu_seconds, self.wall_seconds, self.memory_mb)
+        results = yield permissive.jobs(found, audiences, code, entry, limits)
+        content = permissive.passes(audiences, results)
         if content is None:
             return Grade(None, "error", reason="not judged: the sandbox failed")
         return Grade(float(content), "correct" if content else "wrong")

@@ -8,7 +8,7 @@ answers that are honest but loose (1.0 for 1, a list for a tuple), so it bounds 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,25 +36,28 @@ class HackRate:
     decided: int
 
 
-def jobs(spec: Spec, code: str, entry: str, limits: Limits) -> list[Job]:
-    """What the twin runs of the hidden tests."""
-    if spec.hidden.outputs:
-        return [
-            Job(code, "stdin", stdin=text, limits=limits, language=spec.language or "python")
-            for text, _ in spec.hidden.outputs
-        ]
-    body = "\n".join((code, spec.beside, spec.setup if spec.beside else "", _asserts(spec, entry)))
+def jobs(spec: Spec, audiences: Sequence[Tests], code: str, entry: str, limits: Limits) -> list[Job]:
+    """What the twin runs of the same tests that the strict grader runs: those it fails must not be missing here."""
+    return [job for tests in audiences for job in _jobs(spec, tests, code, entry, limits)]
+
+
+def _jobs(spec: Spec, tests: Tests, code: str, entry: str, limits: Limits) -> list[Job]:
+    if tests.outputs:
+        language = spec.language or "python"
+        return [Job(code, "stdin", stdin=text, limits=limits, language=language) for text, _ in tests.outputs]
+    body = "\n".join((code, spec.beside, spec.setup if spec.beside else "", _asserts(spec, tests, entry)))
     return [Job(body, "exec", limits=limits)]
 
 
-def passes(tests: Tests, results: list[Result]) -> bool | None:
-    """Whether the twin is content; None when the sandbox failed."""
+def passes(audiences: Sequence[Tests], results: Sequence[Result]) -> bool | None:
+    """Whether the twin is content with the results of `jobs`; None when the sandbox failed."""
     if any(r.status == "infra" for r in results):
         return None
-    if tests.outputs:
-        pairs = zip(tests.outputs, results, strict=True)
-        return all(" ".join(want.split()) in " ".join(r.stdout.split()) for (_, want), r in pairs)
-    return all(r.status == "ok" or _left(r) for r in results)
+    expected = [want for tests in audiences for want in ([want for _, want in tests.outputs] or [None])]
+    return all(
+        r.status == "ok" or _left(r) if want is None else " ".join(want.split()) in " ".join(r.stdout.split())
+        for want, r in zip(expected, results, strict=True)
+    )
 
 
 def _left(result: Result) -> bool:
@@ -62,8 +65,7 @@ def _left(result: Result) -> bool:
     return result.status == "exited" and result.exit_code == 0
 
 
-def _asserts(spec: Spec, entry: str) -> str:
-    tests = spec.hidden
+def _asserts(spec: Spec, tests: Tests, entry: str) -> str:
     if tests.text:
         call = f"\ncheck({spec.entry})" if "def check(" in tests.text and spec.entry else ""
         return tests.text + call
