@@ -8,9 +8,8 @@
         run the visible tests on the files; all pass after an edit: stop
         tell what failed
 
-A patch is valid when it was made, every file parses, and the syntax tree of one differs from the buggy one: comments and
-layout are no change. Only valid patches are judged: by all tests, hidden and visible, with the strict grader of code. The loop
-never sees the hidden tests. All conversations advance together, one engine call and one batch of tests a round.
+Only valid patches (`repair_patch`) are judged: by all tests, hidden and visible, with the strict grader of code. The loop never
+sees the hidden tests. All conversations advance together, one engine call and one batch of tests a round.
 
 A draw is decided by the seed of its try and its turn, whatever else runs. Parsing happens in the sandbox: what a model wrote is
 not parsed here. What the program printed or returned goes back into the conversation as data, short and in a fence.
@@ -25,11 +24,11 @@ from itertools import islice
 from typing import Literal
 
 from ponder.errors import DataError, WorkError
+from ponder.evals.repair_patch import faults
 from ponder.graders import edits
 from ponder.graders.code import CodeGrader, shared
 from ponder.graders.edits import FORMAT, EditError
 from ponder.graders.repair import completion_of
-from ponder.sandbox.jobs import Job
 from ponder.search.seeds import draw_seed
 from ponder.tasks.repairs import TESTS, Instance
 from ponder.types import Completion, Effort, Engine, Finish, Grade, Message, Request, Sampling
@@ -37,22 +36,6 @@ from ponder.types import Completion, Effort, Engine, Finish, Grade, Message, Req
 Ended = Literal["passed", "done", "silent", "turns", "budget", "context", "infra"]
 LIVE = 64
 SHOWN = 600
-PARSES = """\
-import ast
-
-def compare(before, after):
-    same = True
-    for name in after:
-        try:
-            new = ast.dump(ast.parse(after[name]))
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            return name + ": " + str(error)
-        try:
-            same = same and ast.dump(ast.parse(before[name])) == new
-        except (SyntaxError, ValueError):
-            same = False
-    return "same" if same else "changed"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +201,13 @@ class Loop:
 
     def _test(self, edited: Sequence[tuple[Try, Completion, int]]) -> None:
         """Parse the edited programs and run their visible tests."""
-        found = self._compared([one for one, _, _ in edited])
+        box = self.grader.sandbox if self.grader.sandbox is not None else shared(self.grader.level, self.grader.require)
+        found = faults(box, [(one.instance.files, one.files) for one, _, _ in edited])
         ready = list[tuple[Try, Completion, int]]()
         for (one, answer, made), why in zip(edited, found, strict=True):
             one.valid, one.visible, one.fault = why == "", None, why or ""
-            if one.ended == "infra" or why == "infra":
+            if why is None:
+                one.ended, one.fault = "infra", "the sandbox could not parse the patch"
                 self._tell(one, answer, "", made)
             elif not one.valid:
                 self._tell(one, answer, f"The edit was made, but {why}.", made)
@@ -247,25 +232,8 @@ class Loop:
             one.ended = "passed"
             self._tell(one, answer, "", made, passed, total)
             return
-        told = f"The edit was made. Of the {total} tests in {TESTS}, {passed} pass. The first that fails:\n{fenced(grade.reason)}"
+        told = f"The edit was made. {passed} of {total} tests in {TESTS} pass. The first that fails:\n{fenced(grade.reason)}"
         self._tell(one, answer, told, made, passed, total)
-
-    def _compared(self, tries: Sequence[Try]) -> list[str]:
-        """Why each patch is not valid, as parsing in the sandbox tells; empty for one that is."""
-        box = self.grader.sandbox if self.grader.sandbox is not None else shared(self.grader.level, self.grader.require)
-        jobs = [Job(PARSES, "call", "compare", (dict(one.instance.files), dict(one.files))) for one in tries]
-        found: list[str] = []
-        for one, result in zip(tries, box.run(jobs) if jobs else [], strict=True):
-            if result.status == "infra":
-                one.ended, why = "infra", "infra"
-            elif result.status != "ok" or not isinstance(result.value, str):
-                why = f"the program could not be parsed ({result.status})"
-            elif result.value == "same":
-                why = "the program is the same as before, comments and layout apart"
-            else:
-                why = "" if result.value == "changed" else f"the program does not parse: {result.value[:200]}"
-            found.append(why)
-        return found
 
     def _judge(self, over: Sequence[Try]) -> None:
         """The verdicts of all tests on valid patches."""

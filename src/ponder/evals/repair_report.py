@@ -109,12 +109,11 @@ def _lead(numbers: Mapping[str, Any]) -> str:
 
 def _numbers(numbers: Mapping[str, Any]) -> str:
     rows = [
-        [text(name), cell(numbers[key]), f"<small class='wrap'>{text(about)}</small>"]
+        [f"{text(name)}<small class='wrap'>{text(about)}</small>", cell(numbers[key])]
         for key, (name, about) in NAMES.items()
     ]
-    return f"<h2>Numbers</h2>\n{table(['', 'share', 'what'], rows)}\n" + (
-        '<p class="note">Small print: 95 % intervals over instances.</p>'
-    )
+    note = '<p class="note">Small print: 95 % intervals over instances.</p>'
+    return f"<h2>Numbers</h2>\n{table(['', 'share'], rows)}\n{note}"
 
 
 def _instances(rows: Sequence[Mapping[str, Any]], instances: Mapping[str, Any]) -> str:
