@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> None:
     if len(words) < 3 or len(words[1].split(",")) > len(COLOURS):
         sys.exit(__doc__)
     out, metrics, runs = Path(words[0]), words[1].split(","), words[2:]
-    label = metrics[0].replace("_", " ") if len(metrics) == 1 else "pass@1" if percent else ""
+    named = "pass@1" if all("pass1" in metric for metric in metrics) else "share"
+    label = metrics[0].replace("_", " ") if len(metrics) == 1 else named if percent else ""
     svg = line_figure(series(metrics, runs), x_label="step", y_label=label, name=out.stem, percent=percent)
     out.write_text(standalone(svg, STYLE.read_text(encoding="utf-8")), encoding="utf-8")
 
