@@ -245,6 +245,7 @@ def test_a_job_that_takes_servers_down_is_given_up() -> None:
         assert len(pool.pools[0].seen) == 1
 
 
+@pytest.mark.slow
 def test_a_long_run_is_told_from_a_dead_server(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (remote_link, remote_server):
         monkeypatch.setattr(module, "PULSE_SECONDS", 0.05)
@@ -257,6 +258,7 @@ def test_a_long_run_is_told_from_a_dead_server(monkeypatch: pytest.MonkeyPatch) 
         assert {r.status for r in box.run(slow(2, 1.5))} == {"infra"}
 
 
+@pytest.mark.slow
 def test_a_pool_that_stands_still_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_server, "PULSE_SECONDS", 0.05)
     monkeypatch.setattr(remote_link, "STALL_SECONDS", 0.1)
@@ -392,3 +394,13 @@ def test_runs_cost_little_more_than_here() -> None:
             assert [r.value for r in box.run(jobs)] == list(range(300))
             seconds[name].append(time.monotonic() - began)
     assert min(seconds["there"]) < 3 * min(seconds["here"]), seconds
+
+
+def test_a_server_stops_quietly_while_clients_come_and_go(caplog: pytest.LogCaptureFixture) -> None:
+    with Serving() as pool:
+        boxes = [RemoteSandbox(pool.address, TOKEN) for _ in range(4)]
+        waiting = [socket.create_connection(("127.0.0.1", pool.server.port)) for _ in range(4)]
+        for end in (*boxes, *waiting):
+            end.close()
+    assert caplog.text == ""
+    assert not pool.server._tasks

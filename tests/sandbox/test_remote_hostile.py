@@ -116,6 +116,7 @@ def test_more_jobs_than_the_window_are_not_taken(pool: Serving) -> None:
         assert pool.server.clients == 2
 
 
+@pytest.mark.slow
 def test_a_client_that_takes_no_results_gets_no_more_runs(pool: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_server, "BACKLOG_BYTES", 1 << 20)
     held: list[bool] = []

@@ -125,16 +125,24 @@ class Server:
         assert task is not None
         self._tasks.add(task)
         try:
-            if len(self._tasks) > MAX_CLIENTS:
-                raise Broken("too many clients")
-            channel = await welcome(reader, writer, self._token, self._binding)
-        except (OSError, asyncio.CancelledError):
-            self.refused += 1
-            writer.close()
-        else:
-            await self._attend(_Visitor(channel))
+            channel = await self._proven(reader, writer)
+            if channel is not None:
+                await self._attend(_Visitor(channel))
+        except asyncio.CancelledError:
+            writer.close()  # the server stops
         finally:
             self._tasks.discard(task)
+
+    async def _proven(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Channel | None:
+        """The connection once it has proven the token; None, and closed, where it has not."""
+        try:
+            if len(self._tasks) > MAX_CLIENTS:
+                raise Broken("too many clients")
+            return await welcome(reader, writer, self._token, self._binding)
+        except OSError:
+            self.refused += 1
+            writer.close()
+            return None
 
     async def _attend(self, visitor: _Visitor) -> None:
         self.clients += 1
@@ -150,15 +158,13 @@ class Server:
         sides = [asyncio.create_task(side(visitor)) for side in (self._read, self._write, self._pulse)]
         try:
             await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            pass  # the server stops
         finally:
-            for side in sides:
-                side.cancel()
-            await asyncio.gather(*sides, return_exceptions=True)
             visitor.channel.close()
             self._visitors.discard(visitor)
             self.turns.drop(visitor)
+            for side in sides:
+                side.cancel()
+            await asyncio.gather(*sides, return_exceptions=True)
 
     async def _read(self, visitor: _Visitor) -> None:
         while True:
