@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import sys
@@ -132,6 +133,14 @@ def readable_by(user: int, path: str) -> bool:
         except BaseException:  # noqa: BLE001
             os._exit(1)
     return os.waitpid(pid, 0)[1] == 0
+
+
+def check_filters(program: bytes | None) -> None:
+    """`ConfineError` where `filter_calls` would fail, told by what an empty program is refused for."""
+    if program is None or _PRCTL is None:
+        raise ConfineError("no system call filter is known for this machine")
+    if _PRCTL(PR_SET_SECCOMP, 2, 0, 0, 0) == 0 or ctypes.get_errno() != errno.EFAULT:
+        raise ConfineError("this kernel has no seccomp filters")
 
 
 def filter_calls(program: bytes | None) -> None:

@@ -137,7 +137,7 @@ class Keeper:
             return Result(state, value, stdout, stderr, error, cpu, self.level, code)
 
         if why == SETUP:
-            return result("infra", "the sample could not be confined")
+            return result("infra", "the sample could not be started and confined")
         if why in (CPU, WALL) or _killed_by(status, "SIGXCPU"):
             spent = (
                 f"{limits.wall_seconds:g} s of wall time" if why == WALL else f"{limits.cpu_seconds:g} s of processor"

@@ -80,6 +80,7 @@ class Zygote:
         self.folder = self.emptying.open_folder(scratch)
         os.fchdir(self.folder)
         if level != "L1":
+            confine.check_filters(self.program)
             if self.user is not None:  # no signal leaves a sample at L2, so the zygote can be of the same user
                 confine.drop(self.user, self.read_all)
                 self.user = None
