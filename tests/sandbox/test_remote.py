@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import shutil
@@ -396,11 +397,18 @@ def test_runs_cost_little_more_than_here() -> None:
     assert min(seconds["there"]) < 3 * min(seconds["here"]), seconds
 
 
-def test_a_server_stops_quietly_while_clients_come_and_go(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_stops_quietly_while_a_client_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    async def linger(visitor: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            leaving.set()
+            await asyncio.sleep(0.3)
+
+    leaving = threading.Event()
     with Serving() as pool:
-        boxes = [RemoteSandbox(pool.address, TOKEN) for _ in range(4)]
-        waiting = [socket.create_connection(("127.0.0.1", pool.server.port)) for _ in range(4)]
-        for end in (*boxes, *waiting):
-            end.close()
+        pool.server._pulse = linger  # type: ignore[method-assign]
+        RemoteSandbox(pool.address, TOKEN).close()
+        assert leaving.wait(20)
     assert caplog.text == ""
     assert not pool.server._tasks
