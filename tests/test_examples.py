@@ -29,6 +29,13 @@ def test_grading(root: Path) -> None:
 
 
 @pytest.mark.slow
+def test_repairing(root: Path) -> None:
+    out = run(root, "repair_a_bug.py")
+    assert re.findall(r"ended: passed; all tests: (\w+)", out) == ["correct", "wrong"]
+    assert "+    return (f - 32) * 5 / 9\n" in out
+
+
+@pytest.mark.slow
 def test_flat_grpo_learns(root: Path) -> None:
     out = run(root, "train_tiny_grpo.py")
     before, after = (float(x) for x in re.findall(r"(?:cold start|GRPO) +([\d.]+)%", out))

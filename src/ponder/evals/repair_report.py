@@ -161,7 +161,7 @@ def _try(row: Attempt) -> str:
     word = "resolved" if row.correct else "not judged" if row.score is None else row.outcome
     why = f" ({text(row.reason)})" if row.reason else ""
     head = (
-        f'<span class="badge {mark}">{text(word)}</span> <span class="count">try {row.attempt}, {len(turns)} turns, '
+        f'<span class="badge {mark}">{text(word)}</span> <span class="count">try {row.attempt}, {_many(len(turns), "turn")}, '
         f"{len(row.tokens)} tokens, ended: {text(said['ended'])}{why}</span>"
     )
     talk = "".join(_turn(number, turn) for number, turn in enumerate(turns, 1))
@@ -171,11 +171,15 @@ def _try(row: Attempt) -> str:
 
 def _turn(number: int, turn: Mapping[str, Any]) -> str:
     tests = "" if turn["total"] is None else f", {turn['passed']} of {turn['total']} visible tests pass"
-    head = f"<h4>Turn {number}: {turn['edits']} edits, {turn['tokens']} tokens{tests}</h4>"
+    head = f"<h4>Turn {number}: {_many(turn['edits'], 'edit')}, {turn['tokens']} tokens{tests}</h4>"
     thinking = turn["thinking"]
     thought = f"<details><summary>thinking</summary><pre>{text(thinking)}</pre></details>" if thinking else ""
     heard = f'<pre class="told">{text(turn["told"])}</pre>' if turn["told"] else ""
     return f'{head}{thought}<pre class="said">{text(turn["said"]) or "<i>nothing</i>"}</pre>{heard}'
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def diff_html(patch: str) -> str:

@@ -89,14 +89,15 @@ class Bugs:
             bar = progress.bar("bugs made and tested", most if wanted is None else min(wanted, most))
             for _ in range(self.each):
                 row, waiting = waiting, []
-                for start in range(0, len(row), AT_ONCE):
-                    chunk = row[start : start + AT_ONCE]
+                while row:
+                    size = AT_ONCE if wanted is None else min(AT_ONCE, wanted - len(found))
+                    chunk, row = row[:size], row[size:]
                     made = self._next(chunk)
                     waiting += [bench for bench in chunk if made[bench.program.name] is not None]
                     found += [problem for bench in chunk if (problem := made[bench.program.name]) is not None]
                     bar.advance(len(found) - bar.done)
                     if wanted is not None and len(found) >= wanted:
-                        return found[:wanted]
+                        return found
         return found
 
     def _next(self, chunk: Sequence[_Bench]) -> dict[str, Problem | None]:
