@@ -202,11 +202,23 @@ def test_time_and_memory_of_all_processes_are_judged_together(one: Sandbox) -> N
     assert command(one, "sh", "-c", "echo fine").stdout == "fine\n"
 
 
+def test_a_busy_machine_is_no_fault_of_the_source() -> None:
+    late = Result("timeout", error="more than 120 s of wall time", cpu_seconds=1.0, level="L3")
+    assert languages.broken(late).status == "infra"
+    bomb = Result("timeout", error="more than 10 s of processor", cpu_seconds=10.1, level="L3")
+    assert languages.broken(bomb).status == "compile"
+    assert languages.broken(bomb).error == "the compiler took more than 10 s of processor"
+    assert languages.broken(Result("infra", error="lost")).error == "lost"
+
+
 @linux
 def test_usage_counts_descendants() -> None:
     with subprocess.Popen(["sh", "-c", "sh -c 'while :; do :; done' & wait"], start_new_session=True) as process:
-        time.sleep(0.4)
-        spent, memory = usage.usage(process.pid)
+        deadline = time.monotonic() + 20
+        spent, memory = 0.0, 0
+        while (spent <= 0.02 or memory <= 100_000) and time.monotonic() < deadline:
+            time.sleep(0.05)
+            spent, memory = usage.usage(process.pid)
         os.killpg(process.pid, 9)
     assert spent > 0.02 and memory > 100_000
     assert usage.usage(2**30) == (0.0, 0)

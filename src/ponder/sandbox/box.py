@@ -221,9 +221,10 @@ class _Batch:
         waited = [*self.building.pop(key, []), (at, tries)]
         if result.status == "ok":
             self.builds.keep(key, result.value)
-        elif result.status != "infra":
+        else:
             result = languages.broken(result)
-            self.builds.fail(key, result)
+            if result.status != "infra":
+                self.builds.fail(key, result)
         for index, so_far in waited:
             if result.status == "ok":
                 self.waiting.append((index, so_far))

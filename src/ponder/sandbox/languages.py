@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from ponder.errors import ConfigError, unknown
 from ponder.sandbox.jobs import Job, Limits, Result
 
-BUILD = Limits(cpu_seconds=10.0, wall_seconds=30.0, memory_mb=2048, output_bytes=1 << 16, value_bytes=64 << 20)
+BUILD = Limits(cpu_seconds=10.0, wall_seconds=120.0, memory_mb=2048, output_bytes=1 << 16, value_bytes=64 << 20)
 KEPT_BYTES, KEPT = 256 << 20, 256
 SEARCHED = "/usr/local/bin:/usr/bin:/bin"
 _SHARED = ("-O2", "-pipe", "-static", "-w", "-fmax-errors=3", "-fno-diagnostics-show-caret", "-pthread")
@@ -77,9 +77,14 @@ def key(job: Job) -> str:
 
 
 def broken(result: Result) -> Result:
-    """How a build ended that made no binary: the compiler's complaints, or the limit it met."""
+    """How a build ended that made no binary: the compiler's complaints, or the limit it met. A compiler does not wait, so
+    one that ran out of wall time had a machine that was too busy: the sandbox's failure, not the source's."""
+    if result.status == "timeout" and result.cpu_seconds < BUILD.cpu_seconds:
+        return replace(result, status="infra", error=f"the compiler had too little of a busy machine: {result.error}")
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line or "undefined reference" in line]
+    if result.status == "infra":
+        return result
     words = result.error if result.status in ("timeout", "memory", "output") else ""
     text = f"the compiler took {words}" if words else " | ".join((errors or lines)[:4]) or result.error
     return replace(result, status="compile", value=None, stdout="", stderr=result.stderr[:4000], error=text[:1000])
