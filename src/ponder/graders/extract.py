@@ -21,6 +21,7 @@ _BARE = re.compile(r"\s*([0-9]+|[A-Za-z])")
 _ANSWER_IS = re.compile(r"\banswer\s*(?:is|:|=)[ \t:*]*([^\n]*)", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?:\s|$)")
 _PHANTOM = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|\\[hv]space\s*\{[^{}]*\}|\\q?quad|\\[ ,;:!]|~")
+_END = re.compile(r"<\|(?:end|im_end|im_start|eot_id|endoftext|eos|user|assistant|system)\|>|</?s>|<eos>|<end_of_turn>")
 _MAX_CANDIDATES = 64
 
 
@@ -73,6 +74,9 @@ def find(completion: str | Completion, rule: Rule = DEFAULT, same: Callable[[str
         return Found(None, reason="thinking was not closed")
     if THINK_OPEN in region or THINK_CLOSE in region:
         return Found(None, reason="think tags inside the answer")
+    region, *after = _END.split(region)
+    if any(part.strip() for part in after):
+        return Found(None, reason="text after the end of the answer's turn")
     cut = not isinstance(completion, str) and completion.finish == "length"
     return find_in(region, rule, same, cut)
 

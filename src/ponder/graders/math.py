@@ -9,6 +9,7 @@ Not covered: conversion of units, sets given by a rule, calculus.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
@@ -116,7 +117,18 @@ class MathGrader:
         return equal(a, b, self.policy)
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        return self.check(problem.reference, completion)
+        """As `check`; an answer that copies an expression of the question, longer than the reference, is wrong."""
+        grade = self.check(problem.reference, completion)
+        if grade.correct and self._restates(grade.parts["answer"], problem):
+            return Grade(0.0, "wrong", grade.parts, "the answer repeats the question instead of working it out")
+        return grade
+
+    def _restates(self, answer: str, problem: Problem) -> bool:
+        golds = cast("Sequence[object]", problem.reference) if self.several else [problem.reference]
+        question = plain("".join(m.content for m in problem.messages))
+        if isinstance(golds, str) or plain(answer) not in question:
+            return False
+        return all(_parts(answer, self.policy) > _parts(_as_text(gold), self.policy) for gold in golds)
 
     def check(self, reference: object, completion: str | Completion) -> Grade:
         """As `grade`, for a bare reference (text or number)."""
@@ -147,6 +159,16 @@ class MathGrader:
         if isinstance(read(text, self.policy), str):
             return Grade(0.0, "unparsed", parts, f"the answer can not be read: {best.reason}")
         return Grade(None, "error", parts, best.reason)
+
+
+def _parts(text: str, policy: Policy) -> int:
+    """How many parts the expression of an answer has; 0 for what is no expression."""
+
+    def count(node: object) -> int:
+        return 1 + sum(map(count, cast("tuple[object, ...]", node))) if isinstance(node, tuple) else 0
+
+    value = read(text, policy)
+    return 0 if isinstance(value, str) or value.node is None else count(value.node)
 
 
 def _as_text(reference: object) -> str:

@@ -158,8 +158,13 @@ class _Builder:
         return self.inequality(ops, sides)
 
     def approximation(self, ops: tuple[str, ...], sides: tuple[Node, ...]) -> Value:
-        """What stands before the sign counts; x \\approx 2.5 alone is the value 2.5 given to x."""
+        """What stands before the sign counts; x \\approx 2.5 alone gives x the value 2.5; 7 \\approx 9 is never anything."""
         first = ops.index("~")
+        numbers = [n for n in (self.value(side).number for side in sides if not _name(side)) if n is not None]
+        if self.value(sides[-1]).number is None:
+            raise NotMath("an approximation that is no number")
+        if max(numbers) - min(numbers) > _ROUGH * max(map(abs, numbers)):
+            return Value("never")
         if first == 0:
             name = _name(sides[0])
             return replace(self.value(sides[1]), name=name) if name and len(sides) == 2 else self.value(sides[0])
@@ -225,6 +230,7 @@ class _Builder:
 
 
 _EXACT = Policy(symbolic=False)
+_ROUGH = Fraction(1, 10)
 _FLIP = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "!=": "!="}
 
 

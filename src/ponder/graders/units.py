@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ponder.graders.lexer import NotMath
+
 _PLURAL = {
     "feet": "ft", "foot": "ft", "inches": "in", "inch": "in", "meter": "m", "metre": "m", "centimeter": "cm",
     "mile": "mi", "centimetre": "cm", "millimeter": "mm", "kilometer": "km", "kilometre": "km", "dollar": "$",
@@ -10,10 +12,15 @@ _PLURAL = {
     "yard": "yd", "cent": "cent", "percent": "percent", "percentage": "percent", "pct": "percent", "per": "/", "radian": "rad",
     "L": "l", "mph": "mi / hr", "sq": "square", "cu": "cubic",
 }  # fmt: skip
+_HEDGES = frozenset(
+    ["maybe", "perhaps", "probably", "possibly", "likely", "guess", "wrong", "false", "incorrect", "not", "no", "never"]
+)
 
 
 def canonical(text: str) -> str:
     """The spelling by which units are compared."""
+    if not _HEDGES.isdisjoint(text.lower().split()):
+        raise NotMath("words that doubt or deny the answer")
     words: list[str] = []
     for word in text.split():
         word = word if len(word) == 1 else word.lower()
