@@ -266,10 +266,8 @@ def _choose(level: Level | None, require: str | None, cell: Way | None) -> Level
     if level is None:
         level = "L3" if require == "L3" else "L2" if held("L2") == "" else "L1"
     if require is not None and known.index(level) < known.index(cast(Level, require)):
-        raise ConfigError(
-            f"the sandbox reaches only {level}, and {require} is required: "
-            + (held(cast(Level, require)) or "level is set lower")
-        )
+        reason = held(cast(Level, require)) or "level is set lower"
+        raise ConfigError(f"the sandbox reaches only {level}, and {require} is required: {reason}")
     if reason := held(level, cell):
         raise ConfigError(f"sandbox level {level} does not hold here: {reason}; see 'ponder doctor --sandbox'")
     return level
