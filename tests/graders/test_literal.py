@@ -46,3 +46,16 @@ def test_no_literal(text: str) -> None:
 
 def test_a_reference_that_is_no_literal_is_no_score() -> None:
     assert grade("literal", reference="f(2)", completion="2").score is None
+
+
+def test_the_answer_that_a_vote_counts_is_the_value_alone():
+    from ponder.search.answers import answers_of, classes
+
+    grader = LiteralGrader()
+    said = [
+        Completion((), (), "stop", text=t, answer=t)
+        for t in ("So.\nAnswer: [1,2]", "Answer: [1, 2]", "I do not know.\nDo you?")
+    ]
+    answers = answers_of(said, grader)
+    assert answers[:2] == ["[1,2]", "[1, 2]"]
+    assert classes(answers[:2], grader) == ["[1, 2]", "[1, 2]"]

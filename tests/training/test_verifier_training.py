@@ -192,6 +192,17 @@ def test_samples_of_text_are_encoded_step_by_step() -> None:
         to_example(LabelledSample(problem="p", messages=(), texts=("a", "")), Ask(), TOKENIZER, "row 3")
 
 
+def test_held_out_rows_of_a_file_of_their_own(trunk: str, rows: str, tmp_path: Path) -> None:
+    apart = tmp_path / "apart.jsonl"
+    two = [sample("new", ["3;", "9"], [1.0, 0.0], correct=False), sample("new", ["3"], [1.0], correct=True)]
+    samples.write(apart, two)
+    data = [{"file": rows, "held_out": str(apart)}]
+    found = process.run(settings(process.ProcessConfig, tmp_path / "run", trunk, data, steps=1))
+    assert (found["eval_base_rate"], found["eval_final_base_rate"]) == (pytest.approx(2 / 3), 0.5)
+    with pytest.raises(DataError, match=r"10 of its problems are in .*rows\.jsonl too"):
+        process.run(settings(process.ProcessConfig, tmp_path / "bad", trunk, [{"file": rows, "held_out": rows}]))
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"data": []}, "data is empty"),
     ({"data": [{"task": "countdown", "file": "x"}]}, "either task or file"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ponder.evals.page import text, thinking
+from ponder.evals.page import brief, text, thinking, whole
 
 
 def drill_down(attempts: Mapping[str, Any] | None) -> str:
@@ -24,9 +24,9 @@ def drill_down(attempts: Mapping[str, Any] | None) -> str:
 def _problem(one: Mapping[str, Any]) -> str:
     rows = one["attempts"]
     right = sum(row["outcome"] == "correct" for row in rows)
-    head = f'<code class="ask">{text(one["problem"]["text"])}</code> <span class="count">{right} of {len(rows)} right</span>'
+    head = f'<code class="ask">{brief(one["problem"]["text"])}</code> <span class="count">{right} of {len(rows)} right</span>'
     body = "".join(_attempt(row) for row in rows)
-    return f'<details class="search"><summary>{head}</summary>{body}</details>'
+    return f'<details class="search"><summary>{head}</summary>{whole(one["problem"]["text"])}{body}</details>'
 
 
 def _attempt(row: Mapping[str, Any]) -> str:
@@ -36,7 +36,7 @@ def _attempt(row: Mapping[str, Any]) -> str:
     which = "greedy" if row["greedy"] else f"attempt {row['attempt']}"
     effort = f", effort {text(row['effort'])}" if row["effort"] else ""
     head = (
-        f'<span class="badge {mark}">{text(row["outcome"])}</span> <code>{text(answer)}</code> '
+        f'<span class="badge {mark}">{text(row["outcome"])}</span> <code>{brief(answer)}</code> '
         f'<span class="count">{which}{effort}, {row["tokens"]} tokens{reason}</span>'
     )
-    return f"<details><summary>{head}</summary>{thinking(row['pieces'])}</details>"
+    return f"<details><summary>{head}</summary>{thinking(row['pieces'])}{whole(answer)}</details>"

@@ -65,6 +65,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def brief(value: Any, most: int = 100) -> str:
+    """One line of a text that may be long or have many: what goes into a summary to click on."""
+    line = " ".join(str(value).split())
+    return text(line if len(line) <= most else line[: most - 1] + "…")
+
+
+def whole(value: Any) -> str:
+    """A text of several lines with its layout (a program); empty for one that a summary shows whole."""
+    long = "\n" in str(value).strip() or len(str(value)) > 100
+    return f'<pre class="program">{text(value)}</pre>' if long else ""
+
+
 def thinking(pieces: Iterable[Mapping[str, Any]]) -> str:
     """Labelled pieces of thinking, wrong ones with the reason."""
     shown = "".join(piece(one) for one in pieces)

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ponder.evals import attempt_html, report_figures, search_html
-from ponder.evals.page import cell, figure_grid, page, percent, prose, text, thinking
+from ponder.evals.page import cell, figure_grid, page, percent, prose, text, thinking, whole
 from ponder.files import encode, write_atomic
 
 __all__ = ["REPORT", "percent", "render", "write"]
@@ -156,6 +156,8 @@ def _answer(side: Mapping[str, Any]) -> str:
         why = "cut off at the token limit" if side["finish"] == "length" else "none"
         return f'<p class="answer">answer: <i>{why}</i></p>'
     reason = f' <span class="count">({text(side["reason"])})</span>' if side["reason"] else ""
+    if program := whole(side["answer"]):
+        return f'<p class="answer">answer:{reason}</p>{program}'
     return f'<p class="answer">answer: <code><b>{text(side["answer"])}</b></code>{reason}</p>'
 
 

@@ -21,6 +21,7 @@ from ponder.evals.measure import weights_identity
 from ponder.evals.runner import Draw, Plan, attempt_seed, fitted, settings_of, shown_interval
 from ponder.evals.search_rows import tree_row
 from ponder.evals.trees import TreeStore
+from ponder.graders.memory import Memory
 from ponder.intervals import cluster_mean
 from ponder.progress import Bar
 from ponder.search.asks import Strategy
@@ -221,6 +222,7 @@ class Recorder:
     settings: Mapping[Effort | None, str]
     tokenizer: Any
     bar: Bar | None
+    memory: Memory = field(default_factory=Memory)
     clock: Callable[[], float] = time.perf_counter
     jobs: dict[int, Job] = field(default_factory=dict[int, Job])
     verdicts: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
@@ -243,7 +245,9 @@ class Recorder:
         began = self.clock()
         draw, job = self.draws[number], self.jobs.pop(number)
         wall, self.last = began - self.last, began
-        grades = [self.task.grader.grade(draw.problem, completion) for completion in solution.completions]
+        grades = self.memory.grade(
+            self.task.grader, [(draw.problem, completion) for completion in solution.completions]
+        )
         attempt = self._attempt(draw, solution, grades, wall)
         self.trees.add(tree_row(attempt, solution, grades, job, self.search, self.tokenizer, wall))
         self.store.add([attempt])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ponder.evals.page import piece, text
+from ponder.evals.page import brief, piece, text, whole
 
 SHORT = 160  # characters of a step that stand open
 DEEPEST = 150  # nested forks
@@ -24,16 +24,17 @@ def search_block(view: Mapping[str, Any], label: str, picture: bool = False, is_
     counts += ", ended by the budget" if view["ended"] == "budget" else ""
     counts += "" if view["attempt"] == 0 else f", attempt {view['attempt']}"
     head = (
-        f'<code class="ask">{text(view["problem"]["text"])}</code> <span class="count">{text(label)}</span> '
-        f'<span class="badge {mark}">{text(view["outcome"])}</span> <code>{text(answer)}</code>'
+        f'<code class="ask">{brief(view["problem"]["text"])}</code> <span class="count">{text(label)}</span> '
+        f'<span class="badge {mark}">{text(view["outcome"])}</span> <code>{brief(answer)}</code>'
     )
     reference = view["problem"].get("reference")
-    known = "" if reference is None else f" Reference: <code>{text(reference)}</code>."
+    known = "" if reference is None else f" Reference: <code>{brief(reference, 300)}</code>."
     left = f' <span class="count">{view["left_out"]} more nodes are in trees.jsonl.</span>' if view["left_out"] else ""
+    asked = whole(view["problem"]["text"])
     drawn = _picture(view) if picture and not view["flat"] else ""
     return (
         f'<details class="search"{" open" if is_open else ""}><summary>{head}</summary>'
-        f'<p class="count">{text(counts)}.{known}{left}</p>{drawn}<div class="tree">{_lists(view)}</div></details>'
+        f'{asked}<p class="count">{text(counts)}.{known}{left}</p>{drawn}<div class="tree">{_lists(view)}</div></details>'
     )
 
 
@@ -77,7 +78,7 @@ def _step(node: Mapping[str, Any]) -> str:
     body = f"<pre>{shown}</pre>" if shown else ""
     if length > SHORT:
         end = node.get("end")
-        opening = text(end["answer"] if end is not None and end["answer"] else node["pieces"][0]["text"][:60])
+        opening = brief(end["answer"] if end is not None and end["answer"] else node["pieces"][0]["text"][:60])
         body = f"<details><summary><code>{opening}</code></summary>{body}</details>"
     return f'<div class="step"{_colour(node)}>{body}{said}{_score(node)}{_end(node)}</div>'
 

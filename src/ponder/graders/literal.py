@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ponder.graders.extract import Rule
+from ponder.graders.extract import Rule, find
 from ponder.graders.plain import found_or_unparsed
 from ponder.graders.same import Policy, same, shown
 from ponder.types import Completion, Grade, Problem
@@ -38,6 +38,10 @@ class LiteralGrader:
 
     rule: Rule = Rule(marks=("####", "Answer:"), phrases=False, whole=2000)
     types: Literal["strict", "json", "python"] = "strict"
+
+    def answer(self, completion: Completion) -> str | None:
+        """The text of the value, out of whatever it is said with; None where there is not exactly one."""
+        return find(completion, self.rule, lambda a, b: self.equal(a, b) is True).text
 
     def key(self, text: str) -> str | None:
         """The value, written by Python; None for text that is no literal."""

@@ -28,7 +28,7 @@ from ponder.verifiers import samples as files
 from ponder.verifiers.labels import exact
 from ponder.verifiers.samples import LabelKind, LabelledSample
 
-FILE_KEYS = ("file", "weight", "limit")
+FILE_KEYS = ("file", "held_out", "weight", "limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,30 +93,24 @@ class Part(Protocol):
 
 
 class FilePart:
-    """Rows of a JSONL file in shuffled epochs; `usable` says which can be learned from."""
+    """Rows of a JSONL file in shuffled epochs. Held out are its rows of split dev, or all rows of the file `held_out` names."""
 
     def __init__(self, entry: Mapping[str, Any], seed: int, kind: LabelKind | None) -> None:
         for key in entry:
             if key not in FILE_KEYS:
                 raise ConfigError(f"data: unknown key '{key}' beside file; known: {', '.join(FILE_KEYS)}")
         self.path = str(entry["file"])
-        rows = list(files.read(self.path))
-        if kind is not None:
-            wrong = next((r for r in rows if r.labels and r.kind != kind), None)
-            if wrong is not None:
-                raise DataError(
-                    f"{self.path}: step labels of kind '{wrong.kind}' where labels = '{kind}'; use one kind per model"
-                )
-        usable = [
-            (row, f"{self.path}, row {i + 1}")
-            for i, row in enumerate(rows)
-            if (any(x is not None for x in row.labels) if kind is not None else row.correct is not None)
-        ]
+        usable, total = _usable(self.path, kind)
         self.rows = [pair for pair in usable if pair[0].split == "train"][: entry.get("limit")]
         self.dev = [row for row, _ in usable if row.split == "dev"]
+        if "held_out" in entry:
+            self.dev = [row for row, _ in _usable(str(entry["held_out"]), kind)[0]]
+            both = {row.problem for row in self.dev} & {row.problem for row, _ in self.rows}
+            if both:
+                raise DataError(f"{entry['held_out']}: {len(both)} of its problems are in {self.path} too")
         if not self.rows:
             what = "labelled steps" if kind is not None else "known correctness"
-            raise DataError(f"{self.path}: no training rows with {what} among its {len(rows)} rows")
+            raise DataError(f"{self.path}: no training rows with {what} among its {total} rows")
         self.shuffled = Shuffled(len(self.rows), (Path(self.path).name, seed))
 
     def make(self, counts: Sequence[int]) -> list[tuple[LabelledSample, str]]:
@@ -127,6 +121,23 @@ class FilePart:
         for row in self.dev:
             groups[row.problem].append(row)
         return [row for group in list(groups.values())[:problems] for row in group[:samples]]
+
+
+def _usable(path: str, kind: LabelKind | None) -> tuple[list[tuple[LabelledSample, str]], int]:
+    """The rows of a file that can be learned from, each with its place, and how many there are in all."""
+    rows = list(files.read(path))
+    if kind is not None:
+        wrong = next((r for r in rows if r.labels and r.kind != kind), None)
+        if wrong is not None:
+            raise DataError(
+                f"{path}: step labels of kind '{wrong.kind}' where labels = '{kind}'; use one kind per model"
+            )
+    found = [
+        (row, f"{path}, row {i + 1}")
+        for i, row in enumerate(rows)
+        if (any(x is not None for x in row.labels) if kind is not None else row.correct is not None)
+    ]
+    return found, len(rows)
 
 
 class DrawnPart:

@@ -15,7 +15,8 @@ class VerifierTrain(Train):
     model: str = "mini-base"
     """The trunk to start from: a shipped name, a run, a Hugging Face folder, or an outcome or process model to go on with."""
     data: Data = []
-    """Labelled samples: {file, weight, limit} of `ponder label`, or {task, weight, limit, efforts, its options} to draw them."""
+    """Labelled samples: {file, held_out, weight, limit} of `ponder label` (`held_out` names a file to measure on), or
+    {task, weight, limit, efforts, its options} to draw them."""
     generator: str = "mini"
     """The model whose samples are drawn for entries that name a task."""
     samples: Positive = 4
