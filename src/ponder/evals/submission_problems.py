@@ -86,10 +86,10 @@ def _part(subtask: Subtask, problem: Problem, raw: Mapping[str, Any], where: str
 
 def _programs(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     value = raw.get(key) or ()
-    texts: tuple[Any, ...] = (value,) if isinstance(value, str) else tuple(value)
-    if not all(isinstance(text, str) for text in texts):
+    texts: Any = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, tuple | list) or not all(isinstance(text, str) for text in cast("Sequence[Any]", texts)):
         raise DataError(f"{where}: '{key}' is a program or a list of programs")
-    return cast("tuple[str, ...]", texts)
+    return tuple(cast("Sequence[str]", texts))
 
 
 # ---- files

@@ -127,17 +127,18 @@ def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
     return [math.fsum(column) / len(rows) for column in zip(*rows, strict=True)]
 
 
-def _plain(values: Sequence[float]) -> dict[str, float]:
+def _plain(values: Sequence[float]) -> dict[str, float | None]:
     return _interval(cluster_mean(values))
 
 
-def _gained(before: Sequence[float], after: Sequence[float]) -> dict[str, float]:
+def _gained(before: Sequence[float], after: Sequence[float]) -> dict[str, float | None]:
     """The mean difference by problem; without an interval where a single problem gives none."""
     return _interval(paired_difference(before, after))
 
 
-def _interval(found: Interval) -> dict[str, float]:
-    return {"mean": found.mean, "low": found.low, "high": found.high}
+def _interval(found: Interval) -> dict[str, float | None]:
+    low, high = (end if math.isfinite(end) else None for end in (found.low, found.high))
+    return {"mean": found.mean, "low": low, "high": high}
 
 
 def _sources(o: Outcome) -> list[str]:
@@ -271,8 +272,8 @@ def _shown(value: Mapping[str, float]) -> str:
     return f"{100 * value['mean']:5.1f} % ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
 
 
-def _gain(value: Mapping[str, float]) -> str:
-    between = f" ({100 * value['low']:+.1f} to {100 * value['high']:+.1f})" if math.isfinite(value["low"]) else ""
+def _gain(value: Mapping[str, Any]) -> str:
+    between = f" ({100 * value['low']:+.1f} to {100 * value['high']:+.1f})" if value["low"] is not None else ""
     return f"{100 * value['mean']:+.1f}{between}"
 
 
