@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ponder.graders import grade
-from ponder.graders.literal import value_of
+from ponder.graders.literal import LiteralGrader, value_of
+from ponder.types import Completion
 
 SAME = [
     ("[1, 2]", "Answer: [1,2]"), ("'a'", 'Answer: "a"'), ("{1: 2, 3: 4}", "{3: 4, 1: 2}"), ("-1.5", "`-1.5`"),
