@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ponder.errors import ConfigError
 from ponder.sandbox import Job, Limits, Sandbox, keeper, places
 from ponder.sandbox.box import held
 from ponder.sandbox.keeper import Keeper
@@ -270,3 +271,30 @@ def test_an_interrupt_closes_the_workers(level: str, apart: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "interrupted 0 0\n"
         assert not any(map(_alive, family))
+
+
+# --- Packages
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_package_can_be_opened(level: str) -> None:
+    pytest.importorskip("numpy")
+    code = (
+        "import numpy as np\nimport numpy.polynomial\ndef f(rows):\n"
+        "    try:\n        import rich\n        other = True\n    except (ImportError, OSError):\n        other = False\n"
+        "    return [float(np.linalg.det(np.array(rows))), np.sort([3, 1, 2]).tolist(), other]"
+    )
+    job = Job(code, "call", "f", ([[2.0, 0.0], [0.0, 3.0]],))
+    with Sandbox(level, workers=1, packages=("numpy",)) as box:  # type: ignore[arg-type]
+        value = box.run([job])[0].value
+    assert value[0] == pytest.approx(6.0)
+    assert value[1:] == [[1, 2, 3], False] or level == "L1"
+    with Sandbox(level, workers=1) as box:  # type: ignore[arg-type]
+        assert "No module named 'numpy'" in box.run([job])[0].error
+
+
+def test_a_package_that_is_not_there_is_named() -> None:
+    for name in ("no_such_package", "../etc", "os.path"):
+        with pytest.raises(ConfigError, match="not installed"):
+            Sandbox(packages=(name,))

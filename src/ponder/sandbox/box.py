@@ -1,11 +1,11 @@
 """`Sandbox`: runs jobs of untrusted code on a few pre-started zygotes and gives their results in order.
 
-Levels: L1, portable: a fresh process per job with resource limits, its own session, an empty environment, no inherited
-files, killed by a clock outside of it. L2, Linux: on top of it no new privileges, Landlock and seccomp (no files beyond
-a scratch folder and the standard library, no network, no exec, no fork, no signals to others). L3: all that in a cell of
-namespaces (see `cell`), where programs of other languages and commands run as well. A level is believed only when the
-probe that tries to break it failed. Not covered: kernel bugs, side channels, and code of kind "exec" that claims in its
-own process to have finished; what must be judged is returned as a value and compared by the caller.
+Levels: L1, portable: a fresh process per job with resource limits, no terminal, an empty environment, no inherited files,
+killed by a clock outside of it. L2, Linux: on top of it no new privileges, Landlock and seccomp (no files beyond a scratch
+folder and the standard library, no network, no exec, no fork, no signals to others). L3: all that in a cell of namespaces
+(see `cell`), where programs of other languages and commands run as well. A level is believed only when the probe that tries
+to break it failed. Not covered: kernel bugs, side channels, and code of kind "exec" that claims in its own process to have
+finished; what must be judged is returned as a value and compared by the caller.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ponder.sandbox.codec import Refused
 from ponder.sandbox.jobs import Job, Level, Result
 from ponder.sandbox.keeper import Keeper, KeeperError
 from ponder.sandbox.native import BUILD, COMMAND
+from ponder.sandbox.packages import find
 
 RECYCLE = 2000
 TRIES = 2
@@ -38,16 +39,20 @@ _way: list[Way] = []  # how cells are made here, once that was tried
 class Sandbox:
     """Runs untrusted code. `level` None is the best that held of L1 and L2, or `require` where that is more; L3 costs a
     worker more at its start, so it is asked for. `require` refuses to run below a level. `cell` is how cells are made, by
-    default the first way that holds."""
+    default the first way that holds. `packages` are installed ones that the code may import (L1 and L2)."""
 
     def __init__(
-        self, level: Level | None = None, require: str | None = None, workers: int = 2, cell: Way | None = None
-    ) -> None:
+        self, level: Level | None = None, require: str | None = None, workers: int = 2, cell: Way | None = None,
+        packages: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         if workers < 1:
             raise ConfigError(f"workers = {workers}: the sandbox needs at least 1")
         self.level: Level = _choose(level, require, cell)
         self.workers = workers
         self._way: Way = cell or (_way[0] if _way else "namespaces")
+        self._packages = find(packages)
+        if packages and self.level == "L3":
+            raise ConfigError("packages can be opened at sandbox levels L1 and L2, and this sandbox is at L3")
         self._lock = threading.Lock()
         self._owner = os.getpid()
         self._idle: list[Keeper] = []
@@ -75,7 +80,7 @@ class Sandbox:
                 raise WorkError("this sandbox is closed")
             if self._owner != os.getpid():
                 self._forget()
-            start = partial(Keeper, self.level, self._way)
+            start = partial(Keeper, self.level, self._way, self._packages)
             self._batch = _Batch(self._idle, self.level, start, self.workers, jobs, self._builds)
             return self._batch.run()
 

@@ -55,7 +55,7 @@ def prctl(option: int, value: int = 1) -> None:
         _checked(-1, f"prctl {option}")
 
 
-def fence(readable: Sequence[str], scratch: str, listed: str = "", programs: Sequence[str] = ()) -> None:
+def fence(readable: Sequence[str], scratch: str, listed: Sequence[str] = (), programs: Sequence[str] = ()) -> None:
     """Landlock, for this process and its children: `readable` can be read, `listed` listed, only `scratch` changed.
 
     With `programs` (folders) these can be read and executed, and so can what is put into `scratch`."""
@@ -70,8 +70,8 @@ def fence(readable: Sequence[str], scratch: str, listed: str = "", programs: Seq
         _allow(handle, path, _READ if os.path.isdir(path) else _READ & 4 | (2 if path == os.devnull else 0))
     for path in programs:
         _allow(handle, path, _READ | 1)
-    if listed:
-        _allow(handle, listed, 1 << 3)
+    for path in listed:
+        _allow(handle, path, 1 << 3)
     _allow(handle, scratch, rights if programs else rights & ~1)  # but for execution
     prctl(PR_SET_NO_NEW_PRIVS)
     _checked(_LIBC.syscall(446, handle, 0), "Landlock restriction")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +35,8 @@ from ponder.sandbox.zygote import ANSWER, CPU, ENDED, REQUEST, SETUP, SPACE, TOK
 
 ARGUMENT_BYTES = 64 << 20
 FLAGS = ("-S", "-s", "-P", "-B", "-X", "utf8", str(Path(__file__).with_name("zygote.py")))
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"}  # what is bound before the fork is bound once
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # a process with threads forks badly
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1", **dict.fromkeys(THREADS, "1")}  # bound once, before the fork
 START_SECONDS = 60.0
 GRACE_SECONDS = 10.0
 CLAIMS: tuple[Status, ...] = ("ok", "raised", "exited", "memory", "refused")
@@ -48,7 +49,7 @@ class KeeperError(OSError):
 class Keeper:
     """One zygote and the job it runs."""
 
-    def __init__(self, level: Level, way: Way = "namespaces") -> None:
+    def __init__(self, level: Level, way: Way = "namespaces", packages: Sequence[str] = ()) -> None:
         self.level: Level = level
         self.mode, self.spent = PYTHON, 0.0
         self.runs = 0
@@ -62,7 +63,7 @@ class Keeper:
         self.place = Place()
         self.scratch = self.place.path
         self.control, theirs = socket.socketpair()
-        words = [*before, python, *FLAGS, str(theirs.fileno()), level, self.scratch, way]
+        words = [*before, python, *FLAGS, str(theirs.fileno()), level, self.scratch, way, *packages]
         try:
             with theirs:
                 self.process = _begin(words, theirs.fileno())

@@ -1,4 +1,4 @@
-"""The clean process that forks samples: `python -S -s -P -B zygote.py FD LEVEL SCRATCH [WAY]`.
+"""The clean process that forks samples: `python -S -s -P -B zygote.py FD LEVEL SCRATCH [WAY [PACKAGE…]]`.
 
 It is executed, never forked from the process that knows answers, and it never sees a job: code, input and reply travel
 in files that the parent hands over and only the sample reads. What the zygote says about a sample (how it ended, its
@@ -32,9 +32,9 @@ PRELOADED = (
 )
 
 
-def preload() -> None:
-    """Import what many programs need. What would run after each fork (new locks, a new random seed) is left out: this
-    process has one thread, and all samples draw the same random numbers."""
+def preload(packages: list[str]) -> None:
+    """Import what many programs need, and packages given by where they lie. What would run after each fork (new locks, a
+    new random seed) is left out: this process has one thread, and all samples draw the same random numbers."""
     register = os.register_at_fork
 
     def forget(**_: Any) -> None:
@@ -42,7 +42,10 @@ def preload() -> None:
 
     os.register_at_fork = forget
     try:
-        for name in PRELOADED.split():
+        for path in packages:
+            if os.path.dirname(path) not in sys.path:
+                sys.path.append(os.path.dirname(path))
+        for name in (*PRELOADED.split(), *(os.path.basename(path).split(".")[0] for path in packages)):
             __import__(name)
     finally:
         os.register_at_fork = register
@@ -63,7 +66,7 @@ def sibling(name: str) -> Any:
 class Zygote:
     """One sample at a time."""
 
-    def __init__(self, control: socket.socket, level: str, scratch: str) -> None:
+    def __init__(self, control: socket.socket, level: str, scratch: str, packages: list[str]) -> None:
         sibling("codec")
         self.confine, self.filters, self.harness = sibling("confine"), sibling("filters"), sibling("harness")
         self.emptying = sibling("scratch")
@@ -86,7 +89,9 @@ class Zygote:
                 self.user = None
             confine.prctl(confine.PR_SET_DUMPABLE, 0)
             programs: list[str] = sibling("cell").programs() if level == "L3" else []
-            confine.fence(self._readable(), scratch, os.path.dirname(os.path.realpath(os.__file__)), programs)
+            opened = [*packages, *(f"{path}.libs" for path in packages)]
+            listed = {os.path.dirname(path) for path in (os.path.realpath(os.__file__), *packages)}
+            confine.fence([*self._readable(), *opened], scratch, sorted(listed), programs)
 
     def _user(self) -> tuple[int | None, bool, int]:
         """Who the samples are: as root a user of their own; and how many processes that user may have."""
@@ -268,13 +273,14 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     level, scratch = sys.argv[2], sys.argv[3]
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    preload()
-    os.environ.clear()
+    packages = sys.argv[5:]
     try:
+        preload(packages)
+        os.environ.clear()
         if level == "L3":
             scratch = sibling("cell").settle(scratch, sys.argv[4])
-        zygote = Zygote(control, level, scratch)
-    except OSError as error:
+        zygote = Zygote(control, level, scratch, packages)
+    except (OSError, ImportError) as error:
         control.sendall(f"-{error}"[:200].encode())
         return
     sys.argv[:] = [""]
