@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import random
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +16,8 @@ import ponder
 from ponder.engines.load import WEIGHTS
 
 
-def run(root: Path, name: str) -> str:
-    command = [sys.executable, str(root / "examples" / name)]
+def run(root: Path, name: str, *words: str) -> str:
+    command = [sys.executable, str(root / "examples" / name), *words]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
 
 
@@ -33,6 +35,35 @@ def test_repairing(root: Path) -> None:
     out = run(root, "repair_a_bug.py")
     assert re.findall(r"ended: passed; all tests: (\w+)", out) == ["correct", "wrong"]
     assert "+    return (f - 32) * 5 / 9\n" in out
+
+
+@pytest.mark.slow
+def test_a_process_verifier_beside_guesses(root: Path, tmp_path: Path) -> None:
+    from ponder import tasks
+    from ponder.models import ModelConfig, Transformer, heads
+    from ponder.text import Tokenizer
+    from ponder.verifiers import samples
+    from ponder.verifiers.labels.mutation import Counts, Recipe, Reference, rows
+
+    def knows(right: set[str]) -> Any:
+        return lambda trials: [ast.dump(ast.parse(trial.program)) in right for trial in trials]
+
+    task, tokenizer = tasks.get("synthesis"), Tokenizer.mini()
+    for split, problems in (("train", 30), ("dev", 20)):
+        shown = [task.demonstrate(p, "low", random.Random(0)) for p in task.problems(split, problems)]
+        references = [found for d in shown if (found := Reference.of(d)) is not None]
+        made = rows(
+            references, knows({ast.dump(ast.parse(r.program)) for r in references}), Recipe(mutants=3), Counts()
+        )
+        samples.write(tmp_path / split, made)
+    sizes: dict[str, Any] = {"width": 32, "layers": 1, "heads": 2, "kv_heads": 1, "hidden": 48, "context": 384}
+    model = heads.HeadedModel(Transformer(ModelConfig(tokenizer.vocab_size, **sizes), 0), seed=0)
+    about = {"verifier": {"kind": "process", "semantics": "correctness"}}
+    heads.save(model, tmp_path / "verifier", tokenizer, about)
+    out = run(root, "code_process.py", *(str(tmp_path / name) for name in ("verifier", "train", "dev")))
+    found = {line[:20].strip(): float(line[20:26]) for line in out.splitlines()[2:]}
+    assert list(found) == ["position", "position and length", "verifier"]
+    assert 0.6 < found["position"] < 1.0 and 0.2 < found["verifier"] < 0.8  # nothing was learned
 
 
 @pytest.mark.slow
