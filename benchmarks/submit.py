@@ -1,6 +1,6 @@
 """What selecting submissions is worth, on samples known to be right or wrong: references of MBPP and HumanEval, and mutants.
 
-    python benchmarks/submit.py [--mbpp 100] [--humaneval 30] [--mutants 24] [--pools 5] [--inputs 20] [--write]
+    python benchmarks/submit.py [--mbpp 100] [--humaneval 50] [--mutants 12] [--pools 5] [--inputs 20] [--write]
 
 Of every problem whose reference passes its tests, faulty variants are made (one or two faults, `ponder.tasks.mutants`) and run
 on the visible tests; those that pass are judged by the hidden ones and run on inputs made by changing the visible ones. A pool is
@@ -11,8 +11,9 @@ that one wrong program may be the most frequent. Mutants that pass every test co
     hard           drawn from those that pass the visible tests and fail hidden ones; problems without any are left out
 
 Numbers are the mean over problems and pools of the chance that one of the first k submissions is right, with 95 % intervals over
-problems. `chosen` is `submit.choose` with its own weights, `size` takes clusters by size alone, one submission each in turn,
-`random` is the exact expectation. The mutants are no model's samples: faults of a model are more alike. Needs PONDER_DATA.
+problems. `chosen` is `submit.choose` with its own weights, `repeat 0.25` comes back to large clusters sooner, `size` takes
+clusters by size alone, one submission each in turn, `random` is the exact expectation. The mutants are no model's samples:
+faults of a model are more alike. Needs PONDER_DATA.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SPLITS = {"mbpp": "test", "humaneval": "test"}
 POOL, LIMIT, CPU_SECONDS = 50, 10, 1.0
 KS = (1, 3, 10)
+OFTEN = Weights(repeat=0.25)
 SIZE_ALONE = Weights(size=1.0, errors=0.0, learned=0.0, repeat=1000.0)
 
 
@@ -140,6 +142,7 @@ def measured(rows: Sequence[tuple[Any, ...]], args: argparse.Namespace) -> dict[
             judge = lambda p, truth=truth: truth[p.id]  # noqa: E731
             plans: dict[str, Plan] = {
                 "chosen": choose(subtasks, samples, judge, limit=LIMIT, seed=number),
+                "repeat 0.25": choose(subtasks, samples, judge, OFTEN, LIMIT, number),
                 "size": choose(subtasks, samples, judge, SIZE_ALONE, LIMIT, number),
             }
             drawn = curve(subtasks, samples, plans["chosen"], truth, LIMIT)
@@ -170,7 +173,7 @@ def table(title: str, curves: dict[str, list[list[float]]]) -> list[dict[str, An
             + "".join(f"{f'{100 * v.mean:.1f} ({100 * v.low:.1f} to {100 * v.high:.1f})':>24}" for v in values)
         )
         rows.append({"way": way} | {f"k{k}": [v.mean, v.low, v.high] for k, v in zip(KS, values, strict=True)})
-    for other in ("size", "random, kept"):
+    for other in ("repeat 0.25", "size", "random, kept"):
         gains = [paired_difference([c[k - 1] for c in curves[other]], [c[k - 1] for c in curves["chosen"]]) for k in KS]
         print(
             f"{'− ' + other:<16}"

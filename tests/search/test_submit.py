@@ -71,9 +71,13 @@ def test_the_large_cluster_first_then_the_penalty_turns_to_others():
     programs = [prog("1", "xx", learned=0.0), prog("2", "xx", learned=0.1), prog("3", "xx", learned=0.2)]
     programs += [prog("4", "yy", learned=0.1)]
     # x: 3/4 + mean 0.1 = 0.85, then 0.6, then 0.35; y: 1/4 + 0.1 = 0.35 and a tie with the third of x
-    plan = submit.choose([A], programs)
+    plan = submit.choose([A], programs, weights=Weights(repeat=0.25))
     assert names(plan)[:2] == ["3", "2"] and set(names(plan)[2:]) == {"1", "4"}
     assert names(submit.choose([A], programs, weights=Weights(repeat=0.6))) == ["3", "4", "2", "1"]
+    assert names(submit.choose([A], programs))[:2] == [
+        "3",
+        "4",
+    ]  # unless told, every cluster has a turn before any has two
 
 
 def test_round_robin_hardest_first_until_solved():

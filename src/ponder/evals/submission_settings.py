@@ -28,7 +28,7 @@ class RankWeights(Config):
     """Taken off for the share of generated inputs on which it fails."""
     learned: Weight = 1.0
     """The mean score of the verifier, 0 to 1."""
-    repeat: Weight = 0.25
+    repeat: Weight = 1.0
     """Taken off for every submission it already had."""
 
     @property

@@ -13,7 +13,7 @@ from ponder.search.submit import Output
 from ponder.search.submit_inputs import Run, Runner
 from ponder.types import content_hash
 
-SAVED = 1024
+SAVED = 256
 
 
 class Notes:

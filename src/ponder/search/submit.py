@@ -1,7 +1,7 @@
 """Which programs to submit when only a few may be: the procedure of o1 at the IOI, over stored samples.
 
     keep      per subtask, the programs that pass its public tests (those that fail the fewest, when none passes)
-    cluster   those with identical outputs on the generated inputs together
+    cluster   those of identical outputs on the generated inputs
     rank      a cluster by its size, its errors on generated inputs, its learned score, less a penalty per earlier submission
     choose    round robin over the subtasks, hardest first; a solved subtask is left alone; at most `LIMIT` in all
 
@@ -31,8 +31,7 @@ Status = Literal["ok", "error", "timeout", "infra"]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a program did with one input: the `text` it printed or the value it returned as text; "error" for a crash or a
-    limit, "timeout" for that of time, "infra" when it could not be run."""
+    """What a program did: the `text` it printed or returned; "error" (crash, limit), "timeout", "infra" (could not be run)."""
 
     status: Status = "ok"
     text: str = ""
@@ -42,8 +41,8 @@ class Output:
 class Program:
     """A sampled program, the subtask it was written for, and what is known of it without its hidden tests.
 
-    `public`: a verdict per public test, None where the harness failed. `outputs`: by input id; a missing one is "infra".
-    `learned`: a scoring function's opinion, None when it has none."""
+    `public`: by test, None where the harness failed. `outputs`: by input id; a missing one is "infra". `learned`: a scoring
+    function's opinion, if any."""
 
     id: str
     subtask: str
@@ -66,12 +65,13 @@ class Subtask:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each term of a cluster's rank weighs. `size` and `errors` are shares in 0..1; `learned` is taken as it comes."""
+    """What each term of a cluster's rank weighs: shares in 0..1 of programs and inputs, the score as it comes, and each earlier
+    submission; a `repeat` as large as `size` turns to every cluster without errors before it comes back (docs/submit.md)."""
 
     size: float = 1.0
     errors: float = 1.0
     learned: float = 1.0
-    repeat: float = 0.25
+    repeat: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A program handed in, the subtask whose turn it was, and what the judge said: by subtask, the share of its points."""
+    """A program handed in, the subtask whose turn it was, and by subtask the share of its points that the judge gave."""
 
     program: Program
     subtask: str
