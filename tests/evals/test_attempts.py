@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fake_sandbox import FakeSandbox
 
 from ponder.errors import DataError
 from ponder.evals.attempts import Attempt, AttemptStore, joined, make_attempt, read_attempts, sampling_key
+from ponder.graders.code import CodeGrader
 from ponder.types import Completion, Grade, Problem, Sampling
 
 
@@ -66,6 +68,17 @@ def test_regrade_appends_only_what_changed(tmp_path: Path) -> None:
     assert [r.outcome for r in again] == ["correct", "wrong", "wrong"]
     assert len(read_attempts(tmp_path / "a.jsonl")) == 4
     assert again.regrade([problem], Exact()) == 0
+
+
+def test_regrade_runs_programs_together_and_equal_ones_once(tmp_path: Path) -> None:
+    problem = Problem.from_text("f", {"entry": "f", "cases": [[[1], 2]]})
+    store, box = AttemptStore(tmp_path / "a.jsonl"), FakeSandbox()
+    programs = ["def f(x): return 2", "def f(x): return 3", "def f(x): return 2"]
+    store.add([row(problem.id, n, answer=program) for n, program in enumerate(programs)])
+    assert store.regrade([problem], CodeGrader(sandbox=box)) == 2
+    assert (box.batches, len(box.seen)) == (1, 2)
+    assert [r.outcome for r in store] == ["correct", "wrong", "correct"]
+    assert store.select(attempt=2)[0].parts["passed"] == 1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from ponder.evals.points import Point, Sweep, default_sweep, expand, known_effor
 from ponder.evals.points import pools as pools_of
 from ponder.evals.pools import Drawn
 from ponder.search.select import SELECTORS
-from ponder.types import Ledger
+from ponder.search.solution import Solution
+from ponder.types import Ledger, Problem
 
 
 def test_default_sweep() -> None:
@@ -156,8 +157,14 @@ def test_a_pool_agrees_with_running_each_point() -> None:
     problems = task.problems("dev", 60)
     rig = Rig(engine, None, task, 0)
     whole = Point("vote", 16)
+
+    def row_of(task: Any, problem: Problem, solution: Solution) -> Drawn:
+        return pools.drawn(
+            "p", problem, solution, [task.grader.grade(problem, c).correct for c in solution.completions], 0.0
+        )
+
     solutions = Driver(engine).run([pools.job_of(rig, whole, p, False) for p in problems])
-    rows = [pools.drawn("p", task, p, s, 0.0) for p, s in zip(problems, solutions, strict=True)]
+    rows = [row_of(task, p, s) for p, s in zip(problems, solutions, strict=True)]
     for point in (Point("sample"), Point("vote", 3), Point("vote", 8)):
         expected = sum(pools.accuracy(row, point) for row in rows) / len(rows)
         seen, cost = 0.0, 0.0
@@ -166,7 +173,7 @@ def test_a_pool_agrees_with_running_each_point() -> None:
             for p, s in zip(
                 problems, Driver(engine).run([pools.job_of(other, point, p, False) for p in problems]), strict=True
             ):
-                found = pools.drawn("p", task, p, s, 0.0)
+                found = row_of(task, p, s)
                 seen, cost = seen + found.right, cost + found.ledger.forwarded
         assert expected == pytest.approx(seen / 300, abs=0.08)
         assert sum(pools.tokens(row, point) for row in rows) / len(rows) == pytest.approx(cost / 300)

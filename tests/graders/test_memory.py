@@ -7,9 +7,11 @@ from typing import Any
 
 from fake_sandbox import FakeSandbox
 
+from ponder.graders.base import make
 from ponder.graders.code import CodeGrader
 from ponder.graders.loose import LooseGrader
-from ponder.graders.memory import Memory
+from ponder.graders.memory import Memory, grade_all
+from ponder.graders.weighted import Part, WeightedGrader
 from ponder.types import Completion, Grade, Problem
 
 
@@ -118,3 +120,15 @@ def test_the_loose_grader_pays_for_what_the_twin_believes() -> None:
     assert [g.score for g in found] == [1.0, 0.0, 1.0, 1.0]
     assert LooseGrader(sandbox=FakeSandbox("x")).check_many([(ADD.reference, PLUS)])[0].score is None
     assert LooseGrader(sandbox=box).check_many([({}, PLUS)])[0].score is None
+
+
+def test_a_weighted_sum_grades_its_programs_together() -> None:
+    box = FakeSandbox()
+    brief = make("length", soft=4, hard=20, of="thinking")
+    whole = WeightedGrader({"code": Part(CodeGrader(sandbox=box)), "brief": Part(brief, 0.5)})
+    pairs = [(ADD, c) for c in (wrote(PLUS), wrote(PLUS, "a long thought"), wrote("def f(x): return 0"))]
+    alone = [whole.grade(*pair) for pair in pairs]
+    assert [g.score for g in alone] == [1.0, 0.6875, 0.0]
+    assert box.batches == 3
+    assert grade_all(whole, pairs) == Memory().grade(whole, pairs) == alone
+    assert box.batches == 5

@@ -17,10 +17,12 @@ import msgspec
 
 from ponder.errors import DataError
 from ponder.files import append_line
+from ponder.graders.memory import Memory
 from ponder.text.tokenizer import THINK_CLOSE, THINK_OPEN
 from ponder.types import Completion, Effort, Finish, Grade, Grader, Outcome, Problem, Sampling
 
 FILE = "attempts.jsonl"
+REGRADED = 256  # rows graded again and stored at once
 
 Key = tuple[str, str, int, str, str, str, str]
 
@@ -158,19 +160,21 @@ class AttemptStore:
     def regrade(self, problems: Iterable[Problem], grader: Grader) -> int:
         """Grade the stored completions of `problems` again; append and count the rows whose grade changed."""
         known = {problem.id: problem for problem in problems}
-        changed: list[Attempt] = []
-        for row in self:
-            if row.problem not in known:
-                continue
-            grade = grader.grade(known[row.problem], row.completion())
-            if (grade.outcome, grade.score) != (row.outcome, row.score):
-                changed.append(
-                    msgspec.structs.replace(
-                        row, outcome=grade.outcome, score=grade.score, reason=grade.reason, parts=dict(grade.parts)
-                    )
-                )
-        self.add(changed)
-        return len(changed)
+        rows, memory, changed = [row for row in self if row.problem in known], Memory(), 0
+        for start in range(0, len(rows), REGRADED):
+            part = rows[start : start + REGRADED]
+            grades = memory.grade(grader, [(known[row.problem], row.completion()) for row in part])
+            pairs = zip(part, grades, strict=True)
+            new = [_regraded(row, g) for row, g in pairs if (g.outcome, g.score) != (row.outcome, row.score)]
+            self.add(new)
+            changed += len(new)
+        return changed
+
+
+def _regraded(row: Attempt, grade: Grade) -> Attempt:
+    return msgspec.structs.replace(
+        row, outcome=grade.outcome, score=grade.score, reason=grade.reason, parts=dict(grade.parts)
+    )
 
 
 def read_attempts(path: Path) -> list[Attempt]:

@@ -21,6 +21,7 @@ from ponder.evals.points import Point, Pool
 from ponder.evals.stats import best_of_k, majority_at_k, pass_at_k
 from ponder.evals.subsets import selector_at_k
 from ponder.files import read_rows
+from ponder.graders.memory import Memory
 from ponder.progress import Bar
 from ponder.runs import Run
 from ponder.search.drive import Driver
@@ -150,12 +151,15 @@ class _Recorder:
     name: str
     problems: Sequence[Problem]
     bar: Bar | None
+    memory: Memory = field(default_factory=Memory)
     clock: Callable[[], float] = time.perf_counter
     last: float = field(default_factory=time.perf_counter)
 
     def done(self, number: int, solution: Solution) -> None:
         now = self.clock()
-        row = drawn(self.name, self.task, self.problems[number], solution, now - self.last)
+        problem = self.problems[number]
+        grades = self.memory.grade(self.task.grader, [(problem, c) for c in solution.completions])
+        row = drawn(self.name, problem, solution, [grade.correct for grade in grades], now - self.last)
         self.last = now
         self.store.add(row)
         if self.bar is not None:
@@ -168,9 +172,8 @@ def left(bar: Bar) -> float:
     return spent / max(bar.done, 1) * ((bar.total or bar.done) - bar.done)
 
 
-def drawn(pool: str, task: Task, problem: Problem, solution: Solution, wall: float) -> Drawn:
-    """The row of a solution: every finished branch graded."""
-    verdicts = [task.grader.grade(problem, completion).correct for completion in solution.completions]
+def drawn(pool: str, problem: Problem, solution: Solution, verdicts: Sequence[bool], wall: float) -> Drawn:
+    """The row of a solution, with a verdict on every finished branch."""
     return Drawn(
         pool=pool,
         problem=problem.id,

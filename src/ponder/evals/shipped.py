@@ -10,6 +10,7 @@ from typing import Any
 
 from ponder import efforts, tasks
 from ponder.evals.lines import TASKS, honesty
+from ponder.graders.memory import grade_all
 from ponder.types import EFFORTS, Request
 
 PROBLEMS = 500
@@ -36,7 +37,7 @@ def mini_scores(engine: Any, problems: int = PROBLEMS) -> dict[str, Any]:
         for effort in EFFORTS:
             sampling = levels.get(effort, efforts.Level()).sampling(temperature=0.0)
             done = engine.generate([Request(engine.encode(p.messages, effort), sampling) for p in asked])
-            right = sum(task.grader.grade(p, c).correct for p, c in zip(asked, done, strict=True))
+            right = sum(grade.correct for grade in grade_all(task.grader, list(zip(asked, done, strict=True))))
             found[name][effort] = round(right / len(asked), 4)
     return found
 

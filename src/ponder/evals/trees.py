@@ -20,11 +20,12 @@ import msgspec
 from ponder.errors import DataError
 from ponder.evals.attempts import Key, joined, key
 from ponder.files import append_line
+from ponder.graders.memory import Memory
 from ponder.search.asks import DEFAULTS, Aggregate, aggregate
 from ponder.search.select import Candidate
 from ponder.search.solution import Ended
 from ponder.search.tree import Tree, read
-from ponder.types import Completion, Effort, Finish, Grader, Ledger, Outcome, Problem, Semantics
+from ponder.types import Completion, Effort, Finish, Grade, Grader, Ledger, Outcome, Problem, Semantics
 
 FILE = "trees.jsonl"
 
@@ -209,20 +210,20 @@ class TreeStore:
     def regrade(self, problems: Iterable[Problem], grader: Grader) -> int:
         """Grade every finished branch of `problems` again; append and count the rows in which a grade changed."""
         known = {problem.id: problem for problem in problems}
-        changed = 0
+        memory, changed = Memory(), 0
         for row in self:
             if row.problem not in known:
                 continue
-            ends = tuple(graded(end, known[row.problem], row.completion(end), grader) for end in row.ends)
+            grades = memory.grade(grader, [(known[row.problem], row.completion(end)) for end in row.ends])
+            ends = tuple(graded(end, grade) for end, grade in zip(row.ends, grades, strict=True))
             if [(e.outcome, e.score) for e in ends] != [(e.outcome, e.score) for e in row.ends]:
                 self.add(msgspec.structs.replace(row, ends=ends))
                 changed += 1
         return changed
 
 
-def graded(end: End, problem: Problem, completion: Completion, grader: Grader) -> End:
-    """`end` with the grade of its completion."""
-    grade = grader.grade(problem, completion)
+def graded(end: End, grade: Grade) -> End:
+    """`end` with another grade."""
     return msgspec.structs.replace(end, outcome=grade.outcome, score=grade.score, reason=grade.reason)
 
 

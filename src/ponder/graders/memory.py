@@ -4,7 +4,8 @@ A policy under training writes the same program for the same problem again and a
 graders of programs take a batch (`check_many`), and their grades are remembered within a run: by the grader's settings,
 the reference and the answer's text, the least recently used forgotten first. What could not be graded, or ran out of time, is
 not remembered: it may go better. A program that rolls dice keeps its first grade.
-Graders without `check_many` are asked one by one and nothing is remembered: they may read more than the answer.
+Graders without `check_many` may read more than the answer: nothing of them is remembered, and they are asked one by one unless
+they have `grade_many`, as a weighted sum has. Whoever has more than one completion to grade comes here (`grade_all`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Memory:
     def grade(self, grader: Any, pairs: Sequence[Pair]) -> list[Grade]:
         """The grades of `pairs` by one grader, in their order."""
         if not hasattr(grader, "check_many"):
-            return [grader.grade(problem, completion) for problem, completion in pairs]
+            many = getattr(grader, "grade_many", None)
+            return [grader.grade(*pair) for pair in pairs] if many is None else many(pairs)
         name = repr(grader)
         keys = [(name, _reference(problem), extract.parts(completion)[1]) for problem, completion in pairs]
         fresh = {k: pair for k, pair in zip(keys, pairs, strict=True) if k not in self._grades}
@@ -46,6 +48,11 @@ class Memory:
         while len(self._grades) > self.size:
             self._grades.popitem(last=False)
         return grades
+
+
+def grade_all(grader: Any, pairs: Sequence[Pair]) -> list[Grade]:
+    """The grades of `pairs` in their order, programs in one batch; what is equal runs once, and nothing is kept."""
+    return Memory(len(pairs)).grade(grader, pairs)
 
 
 def _reference(problem: Problem) -> str:

@@ -6,12 +6,13 @@ ungraded (None, with the reason), unless it is declared optional: then it adds n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ponder.errors import ConfigError
 from ponder.graders.base import judge, make
+from ponder.graders.memory import Pair, grade_all
 from ponder.types import Completion, Grade, Outcome, Problem
 
 
@@ -43,7 +44,12 @@ class WeightedGrader:
         return same(a, b) if same else a.strip() == b.strip()
 
     def grade(self, problem: Problem, completion: Completion) -> Grade:
-        return self._sum([part.grader.grade(problem, completion) for _, part in self._made])
+        return self.grade_many([(problem, completion)])[0]
+
+    def grade_many(self, pairs: Sequence[Pair]) -> list[Grade]:
+        """The grades of many completions, in their order; each part sees all of them at once."""
+        columns = [grade_all(part.grader, pairs) for _, part in self._made]
+        return [self._sum([column[i] for column in columns]) for i in range(len(pairs))]
 
     def check(self, reference: object, completion: str | Completion) -> Grade:
         """As `grade`, for a bare reference."""

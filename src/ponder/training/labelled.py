@@ -17,13 +17,14 @@ import msgspec
 import numpy as np
 
 from ponder.errors import ConfigError, DataError
+from ponder.graders.memory import grade_all
 from ponder.models.heads import features_of
 from ponder.search.solve import default_effort, sampling_for
 from ponder.text.steps import cut, last_tokens, step_ids
 from ponder.text.tokenizer import Tokenizer
 from ponder.training.examples import Example
 from ponder.training.sources import BLOCK, Problems, Shuffled, check_entry, fits, place, random_for, schedule
-from ponder.types import Completion, Effort, Engine, Problem, Request
+from ponder.types import Completion, Effort, Engine, Grade, Problem, Request
 from ponder.verifiers import samples as files
 from ponder.verifiers.labels import exact
 from ponder.verifiers.samples import LabelKind, LabelledSample
@@ -181,12 +182,18 @@ class DrawnPart:
             seed = random_for("labelled", self.problems.name, self.seed, key).getrandbits(62)
             requests.append(Request(prompt, sampling.with_seed(seed), key, problem.id))
         done = self.engine.generate(requests)
-        return [self._labelled(problem, effort, c) for (problem, effort, _), c in zip(asked, done, strict=True)]
+        pairs = [(problem, completion) for (problem, _, _), completion in zip(asked, done, strict=True)]
+        grades = grade_all(self.problems.task.grader, pairs)
+        return [
+            self._labelled(*pair, effort, grade)
+            for pair, (_, effort, _), grade in zip(pairs, asked, grades, strict=True)
+        ]
 
-    def _labelled(self, problem: Problem, effort: Effort | None, completion: Completion) -> LabelledSample:
+    def _labelled(
+        self, problem: Problem, completion: Completion, effort: Effort | None, grade: Grade
+    ) -> LabelledSample:
         """A fresh completion, graded by its task, its steps labelled by what the task knows exactly (`labels.exact`)."""
         task, ids = self.problems.task, completion.token_ids
-        grade = task.grader.grade(problem, completion)
         correct = None if grade.score is None else bool(grade.correct)
         finished = completion.finish == "stop"
         starts = cut(ids, self.ends)

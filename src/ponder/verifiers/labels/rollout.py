@@ -21,6 +21,7 @@ from typing import Any
 
 from ponder.engines.write import assemble, opens
 from ponder.errors import ConfigError, PonderError, WorkError
+from ponder.graders.memory import grade_all
 from ponder.types import Completion, Engine, Finish, Grader, Problem, Request, Sampling
 
 CHUNK = 4096  # requests of one engine call
@@ -102,6 +103,7 @@ class Roller:
         """The rollouts from each place. A place that has ended, or has no room left, is its own only rollout."""
         made: dict[tuple[str, tuple[int, ...]], list[Rollout]] = {}
         waiting: list[tuple[Place, Request]] = []
+        ended: list[tuple[Place, Completion]] = []
         for place in places:
             key = (place.problem.id, place.written)
             if key in made:
@@ -109,15 +111,20 @@ class Roller:
             made[key] = []
             finish = self._ended(place)
             if finish is not None:
-                made[key].append(self._rollout(place, (), (), finish))
+                ended.append((place, Completion((), (), finish)))
             else:
                 waiting += [(place, self._request(place, number)) for number in range(self.k)]
+
+        def keep(finished: Sequence[tuple[Place, Completion]]) -> None:
+            for (place, _), rollout in zip(finished, self._rollouts(finished), strict=True):
+                made[place.problem.id, place.written].append(rollout)
+
+        keep(ended)
         for start in range(0, len(waiting), CHUNK):
             part = waiting[start : start + CHUNK]
-            for (place, _), done in zip(part, self._generate(part), strict=True):
-                self.decoded += len(done.token_ids)
-                found = self._rollout(place, done.token_ids, done.logprobs, done.finish)
-                made[place.problem.id, place.written].append(found)
+            done = self._generate(part)
+            self.decoded += sum(len(completion.token_ids) for completion in done)
+            keep([(place, completion) for (place, _), completion in zip(part, done, strict=True)])
         return [made[place.problem.id, place.written] for place in places]
 
     def _generate(self, part: Sequence[tuple[Place, Request]]) -> list[Completion]:
@@ -170,21 +177,26 @@ class Roller:
             return None
         return len(place.written) - starts
 
-    def _rollout(self, place: Place, ids: tuple[int, ...], logprobs: tuple[float, ...], finish: Finish) -> Rollout:
-        whole = place.written + ids
-        drawn = place.drawn + logprobs if len(place.drawn) == len(place.written) else ()
-        done = assemble(
+    def _rollouts(self, finished: Sequence[tuple[Place, Completion]]) -> list[Rollout]:
+        """The rollouts that what was drawn behind each place completes, graded together."""
+        whole = [(place.problem, self._whole(place, rest)) for place, rest in finished]
+        return [
+            Rollout(done.token_ids, done.logprobs, None if grade.score is None else grade.correct, done.finish)
+            for (_, done), grade in zip(whole, grade_all(self.grader, whole), strict=True)
+        ]
+
+    def _whole(self, place: Place, rest: Completion) -> Completion:
+        """The solution that starts with what is written at `place` and goes on with the tokens of `rest`."""
+        return assemble(
             self.tokenizer,
             place.prompt_ids,
-            whole,
-            drawn,
+            place.written + rest.token_ids,
+            place.drawn + rest.logprobs if len(place.drawn) == len(place.written) else (),
             (),
-            finish,
+            rest.finish,
             opened=opens(self.tokenizer, place.prompt_ids),
             problem_id=place.problem.id,
         )
-        grade = self.grader.grade(place.problem, done)
-        return Rollout(whole, drawn, None if grade.score is None else grade.correct, finish)
 
 
 @dataclass(frozen=True, slots=True)
