@@ -270,6 +270,7 @@ def test_subtasks_are_asked_alone_and_carry_their_tests(tmp_path: Path):
         ({**SEGMENT, "subtasks": [{"name": "a", "includes": ["z"]}]}, "includes names subtask 'z'"),
         ({**SEGMENT, "subtasks": [{"name": "a"}, {"name": "a"}]}, "given twice"),
         ({**SEGMENT, "subtasks": [{"name": "a", "points": 0}]}, "points are above 0"),
+        ({**SEGMENT, "subtasks": [{"name": str(i)} for i in range(11)]}, "11 subtasks; a problem may have 10"),
         ({**SEGMENT, "generator": 5}, "'generator' is a program"),
         ({**SEGMENT, "public_test_cases": 5}, "test cases are a list"),
     ],

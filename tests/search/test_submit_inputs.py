@@ -52,15 +52,36 @@ def test_inputs_of_calls_are_read_as_literals_only():
     assert submit_form.text_of(([float("nan")],), {}) is None
 
 
+def twin(value: object) -> object:
+    """The value in other types: tuples for lists, floats for integers, integers for truth values, -0.0 for 0.0."""
+    match value:
+        case bool():
+            return int(value)
+        case float():
+            return value if value else -value
+        case int():
+            return float(value) if abs(value) < 2**53 else value
+        case list():
+            return tuple(map(twin, value))
+        case tuple():
+            return list(map(twin, value))
+        case dict():
+            return {k: twin(v) for k, v in reversed(value.items())}
+        case frozenset():
+            return set(value)
+        case _:
+            return value
+
+
 @given(PLAIN, PLAIN)
-@settings(max_examples=300)
+@settings(max_examples=50, deadline=None)
 def test_equal_texts_are_the_same_values(a: object, b: object):
     for types in ("strict", "json", "python"):
         policy = Policy(types)
-        alike = submit_form.written(a, policy) == submit_form.written(b, policy)
-        if same(a, b, policy):
-            assert alike
-        assert submit_form.written(a, policy) == submit_form.written(a, policy)
+        for other in (a, b, twin(a)):
+            alike = submit_form.written(a, policy) == submit_form.written(other, policy)
+            known = types == "python" and "nan" in repr(a)  # which differs from itself there
+            assert alike == same(a, other, policy) or known, (types, a, other)
 
 
 def test_what_a_policy_forgives_is_no_difference():

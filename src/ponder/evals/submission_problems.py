@@ -17,6 +17,7 @@ from typing import Any, cast
 from ponder.errors import ConfigError, DataError
 from ponder.search.submit import Subtask
 from ponder.search.submit_form import Form
+from ponder.search.submit_score import MOST_EXACT
 from ponder.tasks import programs
 from ponder.tasks.files import checked_limit
 from ponder.tasks.rows import SUFFIXES, Row, read_rows
@@ -201,6 +202,8 @@ def _check(where: str, subtasks: Sequence[Subtask]) -> None:
     names = [s.name for s in subtasks]
     if len(set(names)) < len(names):
         raise DataError(f"{where}: a subtask's name is given twice: {', '.join(names)}")
+    if len(names) > MOST_EXACT:
+        raise DataError(f"{where}: {len(names)} subtasks; a problem may have {MOST_EXACT} at most")
     lost = sorted({name for s in subtasks for name in s.includes} - set(names))
     if lost:
         raise DataError(f"{where}: includes names subtask '{lost[0]}'; there are {', '.join(names)}")

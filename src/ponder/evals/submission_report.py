@@ -252,8 +252,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
             f"random         {_shown(score['random'])}, expected of {limit} of all samples",
             f"random, kept   {_shown(score['random_kept'])}, expected of {limit} that pass the visible tests",
             f"all samples    {_shown(score['every'])}",
-            f"gain           {_gain(score['gain_over_random'])} over random, {_gain(score['gain_over_random_kept'])} over kept; "
-            f"mean over 1 to {limit} submissions {_gain(score['area_over_random'])} and {_gain(score['area_over_random_kept'])}",
+            f"gain           {_gain(score['gain_over_random'])} over random, {_gain(score['gain_over_random_kept'])} over kept",
+            f"  on average   {_gain(score['area_over_random'])} and {_gain(score['area_over_random_kept'])}, of 1 to {limit}",
         ]
     if found["unjudged"] and found["compared"]:
         lines.append(

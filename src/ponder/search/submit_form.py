@@ -169,9 +169,8 @@ def _number(value: Any, policy: Policy, loose: bool) -> str:
     if not -1e300 < value < 1e300:  # also nan
         return repr(value) if type(value) is float else hex(value)
     if policy.tolerance:
-        value = rounded(float(value), policy.tolerance)
-        return repr(value)
-    return str(int(value)) if loose and value == int(value) else repr(value)
+        return repr(rounded(float(value), policy.tolerance))
+    return str(int(value)) if loose and value == int(value) else repr(value + 0.0)  # there is no -0.0
 
 
 def rounded(value: float, tolerance: float) -> float:
