@@ -3,8 +3,8 @@
 Design: the program runs in the sandbox, one fresh process per input, and hands back plain values; what was expected stays
 here, and so does the verdict (`same`). So there is nothing to read, patch or forge: an object whose `__eq__` is always true does
 not survive the way back, exiting early is not passing, printing "6 passed" is printing. `spec` says what references look
-like, `asserts` and `behind` how test texts are kept on this side of the split, `programs` how a program is found in an answer.
-Every grading is a generator of jobs, so that many completions share the sandbox's workers (`check_many`).
+like, `asserts` and `behind` how test texts are kept on this side of the split, `programs` how a program is found in an answer,
+`tally` how tests are run and counted. Every grading is a plan (`plans`), so that many completions share the sandbox's workers.
 
 `parts`: `level` (the isolation that held), `passed`, `total`, `first` (the first failure: test, want, got, status), the same
 counts for the visible tests, and `permissive` where the twin ran. A failure of the sandbox itself is no score, never a zero.
@@ -15,42 +15,23 @@ Not covered: calls and asserts in other languages than Python; tests that need f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from ponder.errors import unknown
-from ponder.graders import behind, permissive, spec
-from ponder.graders.asserts import Case
+from ponder.graders import permissive, permissive_code, spec
+from ponder.graders.plans import Plan, drive
 from ponder.graders.programs import adapted, joined, program_of
-from ponder.graders.same import Policy, same, same_output, shown
 from ponder.graders.spec import Spec, Tests
+from ponder.graders.tally import Tally, both, count_tests, why
 from ponder.sandbox import languages
 from ponder.sandbox.jobs import Job, Limits, Result
 from ponder.sandbox.shared import Runs, shared
-from ponder.types import Completion, Grade, Outcome, Problem, content_hash
+from ponder.types import Completion, Grade, Outcome, Problem
 
-Plan = Generator[list[Job], list[Result], Grade]
-FIRST_WAVE = 2
 AUDIENCES = ("all", "hidden", "visible")
 LANGUAGES = ("python", *languages.LANGUAGES)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What the tests of one completion have shown so far."""
-
-    passed: int = 0
-    total: int = 0
-    first: dict[str, str] | None = None
-    levels: set[str] = field(default_factory=set[str])
-    infra: str = ""
-
-    def add(self, ok: bool, test: str, want: str, got: str, status: str) -> None:
-        self.total += 1
-        self.passed += ok
-        if not ok and self.first is None:
-            self.first = {"test": test, "want": want, "got": got, "status": status}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +60,7 @@ class CodeGrader:
     language: str = "python"
 
     def __post_init__(self) -> None:
+        permissive.checked(self.twin)
         if self.tests not in AUDIENCES:
             raise unknown("audience of tests", self.tests, AUDIENCES)
         if self.language not in LANGUAGES:
@@ -136,18 +118,18 @@ class CodeGrader:
         found = replace(found, language=language)
         seen, tally, stop = Tally(), Tally(), self.stop and not self.partial
         if found.visible is not None and self.tests != "hidden":
-            yield from _tested(found, found.visible, program, limits, seen, stop)
+            yield from count_tests(found, found.visible, program, limits, seen, stop)
         if self.tests != "visible" and not (stop and seen.first):
-            yield from _tested(found, found.hidden, program, limits, tally, stop)
+            yield from count_tests(found, found.hidden, program, limits, tally, stop)
         parts: dict[str, Any] = {}
         if self.tests == "all" and found.visible is not None:
             parts |= {"visible_passed": seen.passed, "visible_total": seen.total}
-        if self.twin and _chosen(program, self.twin):
+        if self.twin and permissive.chosen(program, self.twin):
             code, entry = adapted(program, found.entry, found.collect)
             audiences = self._audiences(found)
-            results = yield permissive.jobs(found, audiences, code, entry, limits)
-            parts["permissive"] = permissive.passes(audiences, results)
-        return self._verdict(_both(seen, tally), parts)
+            results = yield permissive_code.jobs(found, audiences, code, entry, limits)
+            parts["permissive"] = permissive_code.passes(audiences, results)
+        return self._verdict(both(seen, tally), parts)
 
     def _audiences(self, found: Spec) -> list[Tests]:
         """The tests that decide."""
@@ -166,138 +148,4 @@ class CodeGrader:
         if tally.first is None:
             return Grade(1.0, "correct", parts)
         outcome: Outcome = "timeout" if tally.first["status"] == "timeout" else "wrong"
-        return Grade(tally.passed / tally.total if self.partial else 0.0, outcome, parts, _why(tally.first))
-
-
-def drive(plans: Sequence[Plan], run: Any) -> list[Grade]:
-    """Step all plans together, the jobs of a round in one call."""
-    done: dict[int, Grade] = {}
-    waiting: list[tuple[int, Plan, list[Job]]] = []
-
-    def step(index: int, plan: Plan, results: list[Result] | None) -> None:
-        try:
-            jobs = next(plan) if results is None else plan.send(results)
-            waiting.append((index, plan, jobs))
-        except StopIteration as stop:
-            done[index] = stop.value
-
-    for index, plan in enumerate(plans):
-        step(index, plan, None)
-    while waiting:
-        turn, waiting = waiting, []
-        results = run([job for _, _, jobs in turn for job in jobs])
-        start = 0
-        for index, plan, jobs in turn:
-            step(index, plan, results[start : start + len(jobs)])
-            start += len(jobs)
-    return [done[i] for i in range(len(plans))]
-
-
-def _tested(
-    found: Spec, tests: Tests, program: str, limits: Limits, tally: Tally, stop: bool = False
-) -> Generator[list[Job], list[Result], None]:
-    """Run the tests of one audience and count; with `stop` no further than the wave of the first failure."""
-    plain = tests.policy.types == "python"
-
-    def target(name: str) -> tuple[str, str]:
-        return adapted(program, name, found.collect, plain)
-
-    jobs = [Job(program, "stdin", stdin=text, limits=limits, language=found.language) for text, _ in tests.outputs]
-    jobs += [_job(found.beside, case, program, target, limits) for case in tests.cases]
-    asked = [*tests.outputs, *tests.cases]
-
-    def count(results: Sequence[Result]) -> bool:
-        """Count the results that follow those counted before; whether to go on."""
-        for test, result in zip(asked[: len(results)], results, strict=True):
-            _compare(tally, test, result, tests.policy)
-        del asked[: len(results)]
-        return not (stop and tally.first)
-
-    yield from _waves(jobs, count)
-    if tests.script.rest and not (stop and tally.first):
-        setup = found.setup or "\n".join((found.preamble, found.prompt))
-        finding = yield from behind.run(tests.script, setup, found.entry, target, limits)
-        _count_finding(tally, finding)
-
-
-def _waves(jobs: Sequence[Job], count: Callable[[Sequence[Result]], bool]) -> Generator[list[Job], list[Result], None]:
-    """Run the jobs in growing waves while `count` says to go on; after a wave in which one ran out of time the rest is not
-    run: it counts as that."""
-    done, size = 0, FIRST_WAVE
-    while done < len(jobs):
-        wave = yield list(jobs[done : done + size])
-        done += len(wave)
-        size *= 4
-        if not count(wave):
-            return
-        if any(result.status == "timeout" for result in wave):
-            late = Result("timeout", error="not run: an earlier test ran out of time", level=wave[0].level)
-            count([late] * (len(jobs) - done))
-            return
-
-
-def _compare(tally: Tally, test: tuple[str, str] | Case, result: Result, policy: Policy) -> None:
-    """Count one test: what a program printed, or what a call gave."""
-    if isinstance(test, Case):
-        ok = result.status == "ok" and holds(test, result.value, policy)
-        _count(tally, result, ok, test.call, test.wanted, shown(result.value))
-    else:
-        text, want = test
-        ok = result.status == "ok" and same_output(want, result.stdout, policy)
-        _count(tally, result, ok, f"input {shown(text)}", shown(want), shown(result.stdout))
-
-
-def _job(beside: str, case: Case, program: str, target: Callable[[str], tuple[str, str]], limits: Limits) -> Job:
-    if case.expression:
-        body = f"{program}\n{beside}\n\ndef _ponder_case():\n    return {case.expression}\n"
-        return Job(adapted(body, "_ponder_case", plain=True)[0], "call", "_ponder_entry", limits=limits)
-    code, entry = target(case.entry)
-    return Job(code, "call", entry, case.args, case.kwargs, limits=limits)
-
-
-def _count(tally: Tally, result: Result, ok: bool, test: str, want: str, got: str) -> None:
-    tally.levels.add(result.level)
-    if result.status == "infra":
-        tally.infra = tally.infra or result.error or "the sandbox failed"
-    else:
-        tally.add(ok, test, want, got if result.status == "ok" else result.error[:200], result.status)
-
-
-def _count_finding(tally: Tally, finding: behind.Finding) -> None:
-    tally.levels.update(finding.levels)
-    if finding.unfit:
-        tally.infra = tally.infra or finding.unfit
-        return
-    tally.total += finding.total
-    tally.passed += finding.passed
-    if finding.first and tally.first is None:
-        tally.first = {"test": finding.first, "want": "", "got": "", "status": finding.status}
-
-
-def holds(case: Case, got: Any, policy: Policy) -> bool:
-    """Whether a value is what a case expects; `got` is plain data."""
-    if case.relation != "same":
-        return bool(got) is (case.relation == "true")
-    if case.tolerance is not None:
-        plain = type(got) in (int, float, complex, bool)
-        try:
-            return plain and abs(got - case.want) < case.tolerance
-        except (OverflowError, TypeError):
-            return False
-    return same(case.want, got, replace(policy, types="strict") if case.exact else policy)
-
-
-def _why(first: Mapping[str, str]) -> str:
-    """The first failure in a line."""
-    if first["status"] == "ok":
-        return first["test"] + (f": got {first['got']}, expected {first['want']}" if first["got"] else "")
-    return f"{first['test']}: {first['status']}" + (f": {first['got']}" if first["got"] else "")
-
-
-def _both(seen: Tally, tally: Tally) -> Tally:
-    first, infra = seen.first or tally.first, seen.infra or tally.infra
-    return Tally(seen.passed + tally.passed, seen.total + tally.total, first, seen.levels | tally.levels, infra)
-
-
-def _chosen(program: str, share: float) -> bool:
-    return int(content_hash(program)[:8], 16) < share * 2**32
+        return Grade(tally.passed / tally.total if self.partial else 0.0, outcome, parts, why(tally.first))

@@ -8,14 +8,15 @@ needs `twin = 1.0`). It stands under no short name, so that nobody takes it by a
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ponder.graders import permissive, spec
-from ponder.graders.code import drive, shared
+from ponder.graders import permissive_code, spec
+from ponder.graders.plans import Plan, drive
 from ponder.graders.programs import adapted, joined, program_of
-from ponder.sandbox.jobs import Job, Limits, Result
+from ponder.sandbox.jobs import Limits
+from ponder.sandbox.shared import shared
 from ponder.types import Completion, Grade, Problem
 
 
@@ -38,7 +39,7 @@ class LooseGrader:
         box: Any = self.sandbox if self.sandbox is not None else shared(self.level, self.require)
         return drive([self._plan(reference, completion) for reference, completion in pairs], box.run)
 
-    def _plan(self, reference: object, completion: str | Completion) -> Generator[list[Job], list[Result], Grade]:
+    def _plan(self, reference: object, completion: str | Completion) -> Plan:
         try:
             found = spec.read(reference)
         except ValueError as error:
@@ -50,8 +51,8 @@ class LooseGrader:
         code, entry = adapted(program, found.entry, found.collect)
         audiences = [tests for tests in (found.visible, found.hidden) if tests is not None]
         limits = Limits(self.cpu_seconds, self.wall_seconds, self.memory_mb)
-        results = yield permissive.jobs(found, audiences, code, entry, limits)
-        content = permissive.passes(audiences, results)
+        results = yield permissive_code.jobs(found, audiences, code, entry, limits)
+        content = permissive_code.passes(audiences, results)
         if content is None:
             return Grade(None, "error", reason="not judged: the sandbox failed")
         return Grade(float(content), "correct" if content else "wrong")
