@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ponder.graders.same import TYPES, Policy, same, same_output, shown
+from ponder.graders.same import TYPES, Policy, same, same_output, shown, shown_apart
 
 NAN = float("nan")
 EQUAL: list[tuple[Any, Any, str]] = [  # want, got, the policies under which they are the same
@@ -98,3 +98,16 @@ def test_output() -> None:
     assert same_output("x 0.5", "x 0.50000001", Policy(tolerance=1e-6))
     assert not same_output("x 0.5", "x nan", Policy(tolerance=1e-6))
     assert not same_output("0.5", "0.50000001")
+
+
+def test_long_values_are_shown_where_they_differ() -> None:
+    words = [f"word {n}" for n in range(60)]
+    want, got = shown_apart(words, [*words[:50], "WORD 50", *words[51:]])
+    assert "'word 50'" in want and "'WORD 50'" in got and "'word 48'" in want
+    assert len(want) == len(got) == 120 and want[0] == want[-1] == got[0] == got[-1] == "…"
+    assert shown_apart(words, [0, *words]) == (shown(words), shown([0, *words]))  # they differ at once
+    want, got = shown_apart("x" * 300, "x" * 299)
+    assert (len(want), got) == (43, "…" + "x" * 40 + "'")
+    assert shown_apart([1], [2]) == ("[1]", "[2]")
+    assert shown_apart(1, 10**10_000)[1] == "a int too large to print"
+    assert shown_apart(words, words)[0].startswith("…")

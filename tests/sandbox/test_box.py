@@ -153,10 +153,12 @@ def test_entries_methods_and_executed_code(box: Sandbox) -> None:
         Job("assert 1 == 1\nanswer = 42", "exec", "answer"),
         Job("x = 1\nassert x == 2, 'no'", "exec"),
         Job("def f(x): x.append(1); return x", "call", "f", ([0],)),
+        Job("class E(SyntaxError):\n  filename = property(lambda s: 1 / 0)\n  __str__ = None\nraise E", "exec"),
     ]
     values = box.run(jobs)
-    assert [r.value for r in values] == [6, 42, None, [0, 1]]
+    assert [r.value for r in values] == [6, 42, None, [0, 1], None]
     assert (values[2].status, values[2].error) == ("raised", "AssertionError: no (line 2)")
+    assert (values[4].status, values[4].error) == ("raised", "E: (its message raised as well) (line 4)")
 
 
 def test_arguments_must_be_plain_data(box: Sandbox) -> None:

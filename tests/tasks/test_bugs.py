@@ -51,6 +51,18 @@ def test_two_files_run_as_one(box: Any) -> None:
     assert "main.py, line 4" in grades[6].reason
 
 
+def test_an_error_says_in_which_file_and_line(box: Any) -> None:
+    def reason(old: str, new: str, name: str = "help.py") -> str:
+        files = TWO | {name: TWO[name].replace(old, new)}
+        return CodeGrader(sandbox=box).check_many([(without_files(REFERENCE), completion_of(files, "f"))])[0].reason
+
+    assert reason("x // 2", "x // 0").endswith("(help.py, line 2)")
+    assert reason("half(x) + 1", "half(x) + None", "main.py").endswith("(main.py, line 4)")
+    assert reason("import half", "import halve", "main.py").endswith("(main.py, line 1)")
+    assert reason("x // 2", "x // ").endswith("SyntaxError: invalid syntax (help.py, line 2)")
+    assert reason("x // 2", "int('a')").endswith("(help.py, line 2)")  # the line of the program, not of what it calls
+
+
 def test_texts_can_not_leave_their_literals(box: Any) -> None:
     hostile = {"main.py": "s = '''\n```\n''' + \"\\\"})\"\n\ndef f(x):\n    return x\n"}
     assert program(hostile, "f").startswith("_ponder_files = ")

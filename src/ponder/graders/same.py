@@ -22,6 +22,7 @@ from typing import Any, Literal, cast
 Types = Literal["strict", "json", "python"]
 TYPES: tuple[Types, ...] = ("strict", "json", "python")
 SHOWN = 120
+BEFORE, AFTER = 40, 40  # characters around the first difference of long values
 _PLAIN: tuple[type[Any], ...] = (
     type(None), bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset,
 )  # fmt: skip
@@ -64,10 +65,29 @@ def same_output(want: str, got: str, policy: Policy = Policy()) -> bool:
 
 def shown(value: Any) -> str:
     """The value as short text, whatever its size."""
+    return _window(_text(value), 0)
+
+
+def shown_apart(want: Any, got: Any) -> tuple[str, str]:
+    """Both values as short texts that show where they first differ, however far inside; "…" stands for what is left out."""
+    wanted, given = _text(want), _text(got)
+    shorter = min(len(wanted), len(given))
+    first = next((i for i in range(shorter) if wanted[i] != given[i]), shorter)
+    start = 0 if first <= SHOWN - AFTER else first - BEFORE
+    return _window(wanted, start), _window(given, start)
+
+
+def _text(value: Any) -> str:
     try:
-        text = repr(value)
+        return repr(value)
     except (ValueError, RecursionError):  # more digits than Python prints, or too deep
-        text = f"a {type(value).__name__} too large to print"
+        return f"a {type(value).__name__} too large to print"
+
+
+def _window(text: str, start: int) -> str:
+    """At most SHOWN characters of `text` from `start` on."""
+    if start:
+        text = "…" + text[start:]
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 

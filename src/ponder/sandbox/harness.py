@@ -72,16 +72,21 @@ def _finish() -> None:
 
 
 def _describe(error: BaseException) -> str:
-    line, trace = 0, error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == FILE:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    try:
+    """Its type, its text, and the last line of the code that it went through, with the file where that is another."""
+    kind, text, place = type(error).__name__, "(its message raised as well)", ""
+    with contextlib.suppress(BaseException):
+        trace = error.__traceback__
+        while trace is not None:
+            name = trace.tb_frame.f_code.co_filename
+            if name == FILE:
+                place = f" (line {trace.tb_lineno})"
+            elif name.endswith(".py") and "/" not in name:  # a module that the code serves from memory
+                place = f" ({name[:80]}, line {trace.tb_lineno})"
+            trace = trace.tb_next
         text = str(error)[:500]
-    except BaseException:  # noqa: BLE001
-        text = "(its message raised as well)"
-    return f"{type(error).__name__}: {text}" + (f" (line {line})" if line else "")
+        if isinstance(error, SyntaxError) and error.filename:
+            place = ""  # its text says it
+    return f"{kind}: {text}{place}"
 
 
 def take(job_fd: int, out: int, err: int) -> Reply:
