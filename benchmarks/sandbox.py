@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -149,13 +150,15 @@ def _proportional(pid: int | str) -> float:
 
 def endure(level: Any, workers: int, runs: int, step: int = 1000) -> int:
     """The endurance test; the exit code."""
-    wrong, first, done = 0, {}, 0
+    wrong, first, done = Counter[str](), {}, 0
     with Sandbox(level, workers=workers) as box:
         started = last = time.perf_counter()
         spent = processor()
         while done < runs:
             jobs, ends = mixed(done, min(step, runs - done))
-            wrong += sum(result.status != end for result, end in zip(box.run(jobs), ends, strict=True))
+            for result, end in zip(box.run(jobs), ends, strict=True):
+                if result.status != end:
+                    wrong[f"{result.status} ({result.error}) and not {end}"] += 1
             done += len(jobs)
             first = first or state(box)
             if done % (10 * step) == 0 or done == runs:
@@ -163,9 +166,10 @@ def endure(level: Any, workers: int, runs: int, step: int = 1000) -> int:
                 print(f"{done:>8} runs  {done / (now - started):6.0f} runs/s so far", flush=True)
                 last = now
         cost, after, took = (processor() - spent) / runs * 1000, state(box), last - started
-    print(
-        f"level {box.level}, {workers} workers: {runs} runs in {took:.0f} s, {cost:.2f} ms of processor a run, {wrong} wrong ends"
-    )
+    print(f"level {box.level}, {workers} workers: {runs} runs in {took:.0f} s, {cost:.2f} ms of processor a run")
+    print(f"ends other than they should be: {wrong.total()}")
+    for name, count in wrong.items():
+        print(f"{count} x {name}")
     grown = []
     for name, value in after.items():
         print(f"{name:<28} {first[name]:8.1f} -> {value:8.1f}")
