@@ -229,3 +229,14 @@ def test_the_language_of_a_program() -> None:
     assert "one of python, cpp, c, found 'rust'" in check(said, {**plain, "language": "rust"}).reason
     with pytest.raises(ConfigError, match="Known: c, cpp, python"):
         make("code", language="rust")
+
+
+def test_a_difference_far_inside_is_seen() -> None:
+    lines = [f"line {n} of the text" for n in range(30)]
+    reference = {"entry": "f", "cases": [[[], lines]]}
+    late = f"def f():\n    return {[*lines[:20], lines[20] + '!', *lines[21:]]!r}"
+    why = make("code", sandbox=FakeSandbox()).check(reference, late).reason
+    assert "'line 20 of the text!'" in why and "'line 20 of the text'," in why and len(why) < 280
+    printed = {"stdin": [["", "\n".join(lines)]]}
+    why = make("code", sandbox=FakeSandbox()).check(printed, f"print({chr(10).join(lines[:25])!r})").reason
+    assert "line 25 of the text" in why.partition("expected")[2] and "line 24" in why.partition("expected")[0]

@@ -35,7 +35,7 @@ from ponder.types import Completion, Effort, Engine, Finish, Grade, Message, Req
 
 Ended = Literal["passed", "done", "silent", "turns", "budget", "context", "infra"]
 LIVE = 64
-SHOWN = 600
+SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,13 +58,6 @@ class Case:
         words = [shown(a) for a in self.args] + [f"{k}={shown(v)}" for k, v in self.kwargs.items()]
         return self.expression or f"{self.entry}({', '.join(words)})"
 
-    @property
-    def wanted(self) -> str:
-        """What is expected, in words."""
-        if self.relation != "same":
-            return f"something {self.relation}"
-        return shown(self.want) + (f" to within {self.tolerance:g}" if self.tolerance is not None else "")
-
 
 @dataclass(frozen=True, slots=True)
 class Script:

@@ -13,7 +13,7 @@ from typing import Any
 from ponder.graders import behind
 from ponder.graders.asserts import Case
 from ponder.graders.programs import adapted
-from ponder.graders.same import Policy, same, same_output, shown
+from ponder.graders.same import Policy, same, same_output, shown, shown_apart
 from ponder.graders.spec import Spec, Tests
 from ponder.sandbox.jobs import Job, Limits, Result
 
@@ -84,11 +84,19 @@ def _compare(tally: Tally, test: tuple[str, str] | Case, result: Result, policy:
     """Count one test: what a program printed, or what a call gave."""
     if isinstance(test, Case):
         ok = result.status == "ok" and holds(test, result.value, policy)
-        _count(tally, result, ok, test.call, test.wanted, shown(result.value))
     else:
-        text, want = test
-        ok = result.status == "ok" and same_output(want, result.stdout, policy)
-        _count(tally, result, ok, f"input {shown(text)}", shown(want), shown(result.stdout))
+        ok = result.status == "ok" and same_output(test[1], result.stdout, policy)
+    _count(tally, result, ok, *(("", "", "") if ok or tally.first else _words(test, result)))
+
+
+def _words(test: tuple[str, str] | Case, result: Result) -> tuple[str, str, str]:
+    """The test, what it expects and what came, for a reader."""
+    if not isinstance(test, Case):
+        return f"input {shown(test[0])}", *shown_apart(test[1], result.stdout)
+    if test.relation != "same":
+        return test.call, f"something {test.relation}", shown(result.value)
+    want, got = shown_apart(test.want, result.value)
+    return test.call, want + (f" to within {test.tolerance:g}" if test.tolerance is not None else ""), got
 
 
 def _job(beside: str, case: Case, program: str, target: Callable[[str], tuple[str, str]], limits: Limits) -> Job:
