@@ -28,10 +28,9 @@ rows = {
 print(
     f"{len(HELD_OUT)} programs of {len({s.problem for s in HELD_OUT})} held-out problems; 95 % intervals over problems"
 )
-print(
-    f"{'scores by':<20} {'AUC of steps':<22} {'AUC of programs':<22} {'first fault named':<22} {'sound ones passed':<22}"
-)
+HEADS = ("AUC of steps", "AUC of programs", "of one problem's", "first fault named", "sound ones passed")
+print(f"{'scores by':<20} " + " ".join(f"{head:<22}" for head in HEADS))
 for name, scores in rows.items():
     found = step_report.report(name, scores, HELD_OUT)
-    values = (found.steps, found.whole, found.first.error, found.first.correct)
+    values = (found.steps, found.whole, found.beside, found.first.error, found.first.correct)
     print(f"{name:<20} " + " ".join(f"{f'{v.mean:.3f} ({v.low:.3f} to {v.high:.3f})':<22}" for v in values))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ponder.evals.resample import percentile
+from ponder.evals.resample import percentile, resampled_means
 from ponder.evals.steps import Localisation, best_threshold, first_error, first_wrong, localisation
 from ponder.intervals import Interval
 from ponder.training.labelled import tokenized
@@ -28,13 +28,16 @@ DRAWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """`steps` is the AUC of all labelled steps, `whole` that of last steps against whether the sample is right; `first` says how
-    often the very first wrong step was named, at the threshold that was best on the other half."""
+    """`steps` is the AUC of all labelled steps, `whole` that of last steps against whether the sample is right, over all samples;
+    `beside` is the same among samples of one problem, averaged over problems: what choosing among answers needs, and what a
+    verifier that does not read the question lacks. `first` says how often the very first wrong step was named, at the
+    threshold that was best on the other half."""
 
     name: str
     problems: int
     steps: Interval
     whole: Interval
+    beside: Interval
     first: Localisation
     threshold: float
 
@@ -59,9 +62,18 @@ def report(
         len(groups),
         auc_interval([[pair for i in group for pair in every[i]] for group in groups], draws, seed),
         auc_interval([[pair for i in group for pair in ends[i]] for group in groups], draws, seed),
+        _beside([[ends[i][0] for i in group] for group in groups], draws, seed),
         localisation(named, [first[i] for i in measured], seed=seed),
         threshold,
     )
+
+
+def _beside(groups: Sequence[Sequence[tuple[float, bool]]], draws: int, seed: int) -> Interval:
+    found = [auc([s for s, _ in group], [y for _, y in group]) for group in groups]
+    known = np.array([one for one in found if one is not None])
+    if not len(known):
+        raise ValueError("report: no problem has both right and wrong samples")
+    return percentile(resampled_means(known, draws, seed), float(known.mean()))
 
 
 def auc_interval(groups: Sequence[Sequence[tuple[float, bool]]], draws: int = DRAWS, seed: int = 0) -> Interval:
