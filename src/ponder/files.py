@@ -1,7 +1,7 @@
 """Files that survive kill -9 and a full disk: rows appended all or nothing, files and folders replaced by renaming.
 
 A partial last line, the worst that a kill can leave of an append, is passed over by readers and cut off by the next
-append. The file system's refusals become one clear line each (`guard`).
+append. What can be made again goes to the user's cache folder. The file system's refusals become one clear line each (`guard`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import errno
 import os
 import re
 import shutil
+import stat
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,28 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path | None:
+    """The user's folder for what can be made again, $XDG_CACHE_HOME/ponder or ~/.cache/ponder; None where it can not be made or
+    is not ours alone to write."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(home) / "ponder"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder if ours(folder) else None
+    except (OSError, RuntimeError):
+        return None
+
+
+def ours(path: Path) -> bool:
+    """Whether it exists, belongs to us, and nobody else may write it."""
+    try:
+        state = path.stat()
+    except OSError:
+        return False
+    return state.st_uid == os.getuid() and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _cut_partial(handle: int) -> int:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ponder import sandbox, tasks
-from ponder.errors import ConfigError, DataError
+from ponder.errors import ConfigError, DataError, WorkError
 from ponder.graders.code import CodeGrader
 from ponder.graders.edits import FORMAT
+from ponder.graders.programs import program_of
 from ponder.graders.repair import RepairGrader, completion_of, files_of, program, without_files
 from ponder.tasks.bugs import Bugs, shelf, split_of
+from ponder.tasks.named import NAMED
 from ponder.tasks.repairs import instance_of
+from ponder.tasks.verdicts import Verdicts
 from ponder.types import Problem
 
 TWO = {
@@ -93,7 +97,8 @@ def test_references_of_the_shelf_pass(box: Any) -> None:
 
 
 @pytest.mark.slow
-def test_bugs_are_bugs(box: Any) -> None:
+def test_bugs_are_bugs(box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     found = Bugs(each=1).problems("dev")
     assert len(found) == len({p.tags["program"] for p in found}) == sum(p.split == "dev" for p in shelf())
     instances = [instance_of(p) for p in found]
@@ -107,6 +112,92 @@ def test_bugs_are_bugs(box: Any) -> None:
     assert {p.id for p in Bugs(each=1).problems("dev", 3, seed=1)} != {p.id for p in again}
     assert all(p.text.endswith(FORMAT) for p in found)
     assert all(test not in p.text for p in found for test in p.reference["asserts"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["mbpp", "humaneval"])
+def test_bugs_in_programs_of_a_benchmark(
+    source: str, box: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PONDER_DATA", str(data))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    try:
+        found = Bugs(sources=source, each=2).problems("test", 6)
+    except DataError as error:
+        pytest.skip(str(error))
+    assert len({p.tags["program"] for p in found}) == len(found) == 6
+    assert {p.tags["source"] for p in found} == {source}
+    task: Any = NAMED[source]()
+    named = {str(p.tags["task_id"]): p for p in task.problems("test")}
+    pairs: list[Any] = []
+    for problem in found:
+        asked = named[problem.tags["program"].partition("/")[2]]
+        reference = program_of(task.demonstrate(asked).text)
+        assert reference is not None
+        instance = instance_of(problem)
+        pairs += [
+            (instance.reference, completion_of(files, instance.entry))
+            for files in (instance.files, {"program.py": reference})
+        ]
+    grades = CodeGrader(sandbox=box).check_many(pairs)
+    assert [g.correct for g in grades] == [False, True] * 6
+    again = Bugs(sources=source, each=2)
+    assert [p.id for p in again.problems("test", 6)] == [p.id for p in found]
+    assert again._verdicts.asked == 0
+    late = found[0].reference | {"files": {"program.py": "x = 1\n\nraise KeyError(x)\n"}}
+    reason = CodeGrader(sandbox=box).check_many([(without_files(late), completion_of(files_of(late) or {}))])[0].reason
+    assert reason.endswith("KeyError: 1 (line 3)")  # lines are those of the file
+
+
+@pytest.fixture
+def program_and_tests() -> tuple[str, dict[str, Any], dict[str, str]]:
+    return ("half", {"entry": "f", "cases": [[[4], 3]], "visible": {"cases": [[[5], 4]]}}, TWO)
+
+
+def test_verdicts_are_kept(program_and_tests: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    wrong = (*program_and_tests[:2], TWO | {"help.py": "def half(x):\n    return x"})
+    first = Verdicts()
+    assert first.passes("hidden", [program_and_tests, wrong, program_and_tests]) == [True, False, True]
+    assert first.passes("visible", [program_and_tests]) == [False]  # another question
+    assert first.asked == 3
+    (kept,) = (tmp_path / "ponder").iterdir()
+    assert kept.read_bytes().count(b"\n") == 3
+    with kept.open("ab") as stream:
+        stream.write(b'{"key": 1}\n["x"]\n{"key": "a", "pas')  # of other hands, and cut short
+    again = Verdicts()
+    assert again.passes("hidden", [wrong, program_and_tests]) == [False, True]
+    assert again.passes("all", [program_and_tests]) == [False]
+    assert again.asked == 1
+    assert Verdicts().passes("all", [program_and_tests]) == [False]
+    kept.chmod(0o666)  # anybody could have written it
+    asked = Verdicts()
+    before = kept.read_bytes()
+    assert asked.passes("hidden", [wrong]) == [False]
+    assert asked.asked == 1 and kept.read_bytes() == before
+
+
+def test_without_a_folder_nothing_is_kept(
+    program_and_tests: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        verdicts = Verdicts()
+        assert verdicts.passes("hidden", [program_and_tests]) == [True]
+        assert verdicts.asked == 1
+
+
+def test_what_could_not_be_judged_is_no_verdict(
+    program_and_tests: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    unfit = ("odd", {"entry": "f"}, TWO)
+    verdicts = Verdicts()
+    with pytest.raises(WorkError, match="the tests of 'odd' could not be run"):
+        verdicts.passes("hidden", [unfit, program_and_tests])
+    assert Verdicts().passes("hidden", [program_and_tests]) == [True]
+    assert len(next((tmp_path / "ponder").iterdir()).read_bytes().splitlines()) == 1
 
 
 def test_options() -> None:

@@ -3,7 +3,8 @@
 A fault is one of `mutants`, made in a reference program of the shelf (short programs of several functions, some of two files,
 in the folder `shelf`) or of a benchmark (`mbpp`, `humaneval`, where their data is there). The mutant is kept when it compiles
 to something else than the reference and the sandbox finds that a hidden test fails; whether a visible one fails too is in the
-tag `visible`. References are written by the same `ast.unparse`, so neither layout nor comments point at the fault.
+tag `visible`. What the sandbox said is kept (`verdicts`), so the same bugs come at once the next time. References are written
+by the same `ast.unparse`, so neither layout nor comments point at the fault.
 
 The order is decided by the seed: programs take turns, so a short list has many programs. The split is that of the program, not
 of the fault, so no training problem shows the repair of a test problem: benchmark programs keep their published split, those of
@@ -20,17 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ponder.errors import ConfigError, DataError, WorkError, unknown
+from ponder.errors import ConfigError, DataError, unknown
 from ponder.graders.code import CodeGrader
 from ponder.graders.programs import program_of
-from ponder.graders.repair import RepairGrader, completion_of
+from ponder.graders.repair import RepairGrader
 from ponder.progress import Progress
 from ponder.tasks.base import SPLITS
 from ponder.tasks.files import checked_limit
 from ponder.tasks.mutants import Edit, edits, fingerprint, mutated, parse
 from ponder.tasks.named import NAMED
 from ponder.tasks.repairs import question
-from ponder.types import Grade, Problem, Split, content_hash
+from ponder.tasks.verdicts import Tested, Verdicts
+from ponder.types import Problem, Split, content_hash
 
 SHELF = Path(__file__).with_name("shelf")
 SOURCES = ("shelf", "mbpp", "humaneval")
@@ -69,8 +71,7 @@ class Bugs:
         if each < 1:
             raise ConfigError(f"each = {each}: at least one bug of a program")
         self.each, self.visible = each, visible
-        self._hidden = CodeGrader(tests="hidden", require=require)
-        self._seen = CodeGrader(tests="visible", require=require)
+        self._verdicts = Verdicts(require)
         self.grader = RepairGrader(CodeGrader(require=require))
 
     def programs(self, split: Split) -> list[Program]:
@@ -107,22 +108,29 @@ class Bugs:
         made |= {bench.program.name: None for bench in chunk}
         while open_:
             tried = [(bench, files) for bench in open_ if (files := bench.draw()) is not None]
-            hidden = self._hidden.check_many([_pair(bench.program, files) for bench, files in tried])
-            kept = [pair for pair, verdict in zip(tried, hidden, strict=True) if _broken(pair[0], verdict)]
-            seen = self._seen.check_many([_pair(bench.program, files) for bench, files in kept])
-            for (bench, files), grade in zip(kept, seen, strict=True):
-                shown = "none" if grade.score is None else "pass" if grade.correct else "fail"
+            hidden = self._verdicts.passes("hidden", [_tested(*pair) for pair in tried])
+            kept = [pair for pair, passes in zip(tried, hidden, strict=True) if not passes]
+            for (bench, files), shown in zip(kept, self._shown(kept), strict=True):
                 if self.visible in ("any", shown):
                     made[bench.program.name] = bench.problem(files, shown)
             open_ = [bench for bench, _ in tried if made[bench.program.name] is None]
         return made
 
+    def _shown(self, kept: Sequence[tuple[_Bench, Mapping[str, str]]]) -> list[str]:
+        """What the visible tests say of each: "pass", "fail", or "none" where there are none."""
+        able = [pair for pair in kept if pair[0].program.reference.get("visible")]
+        verdicts = iter(self._verdicts.passes("visible", [_tested(*pair) for pair in able]))
+        return [
+            ("pass" if next(verdicts) else "fail") if bench.program.reference.get("visible") else "none"
+            for bench, _ in kept
+        ]
+
     def _sound(self, chunk: Sequence[_Bench]) -> list[_Bench]:
         """The programs whose reference, as it is written, passes its own tests; each is looked at once."""
         new = [bench for bench in chunk if bench.sound is None]
-        grades = self.grader.code.check_many([_pair(bench.program, bench.files) for bench in new])
-        for bench, grade in zip(new, grades, strict=True):
-            bench.sound = grade.correct
+        verdicts = self._verdicts.passes("all", [_tested(bench, bench.files) for bench in new])
+        for bench, passes in zip(new, verdicts, strict=True):
+            bench.sound = passes
         return [bench for bench in chunk if bench.sound]
 
 
@@ -166,19 +174,12 @@ class _Bench:
         return Problem(question(says, files, program.reference), reference, "bugs", tags)
 
 
-def _broken(bench: _Bench, verdict: Grade) -> bool:
-    """Does a hidden test fail? WorkError when nobody could find out."""
-    if verdict.score is None:
-        raise WorkError(f"bugs: the tests of '{bench.program.name}' could not be run: {verdict.reason}")
-    return not verdict.correct
-
-
 def _plain(edit: Edit) -> tuple[int, int, str]:
     return edit.statement, edit.number, edit.operator
 
 
-def _pair(program: Program, files: Mapping[str, str]) -> tuple[object, Any]:
-    return program.reference, completion_of(files, str(program.reference.get("entry", "")))
+def _tested(bench: _Bench, files: Mapping[str, str]) -> Tested:
+    return bench.program.name, bench.program.reference, files
 
 
 def _programs(source: str, split: Split) -> Iterator[Program]:
@@ -222,4 +223,12 @@ def _benchmark(name: str, split: Split) -> Iterator[Program]:
         if name == "humaneval":
             says = "The function is to do what its docstring says."
         key = f"{name}/{problem.tags['task_id']}"
-        yield Program(key, name, says, {"program.py": text}, problem.reference, split)
+        yield Program(key, name, says, {"program.py": text}, _whole(problem.reference), split)
+
+
+def _whole(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The reference for whole programs: the text a body completes only serves the tests, and a fault that never ends gets less
+    time than the benchmark gives."""
+    reference = {**given, "cpu_seconds": 2 * CPU_SECONDS}
+    prompt = reference.pop("prompt", "")
+    return {"setup": prompt, **reference} if prompt else reference

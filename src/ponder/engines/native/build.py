@@ -16,11 +16,12 @@ import hashlib
 import os
 import platform
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from ponder.files import cache_folder, ours
 
 FOLDER = Path(__file__).parent
 SOURCES = ("vector.h", "matrix.h", "attention.h", "draw.h", "pool.h", "decode.c")
@@ -52,7 +53,7 @@ def build() -> ctypes.CDLL:
     compiler = find_compiler()
     name = f"native-{_key(compiler)}.so"
     folder = cache_folder()
-    if folder is not None and _trusted(folder / name):
+    if folder is not None and ours(folder / name):
         try:
             return declare(ctypes.CDLL(str(folder / name)))
         except (OSError, AttributeError):  # cut short or foreign: made anew below
@@ -72,27 +73,6 @@ def find_compiler() -> str:
         if found:
             return found
     raise BuildError("no C compiler found: install gcc or clang, or set PONDER_NATIVE=0")
-
-
-def cache_folder() -> Path | None:
-    """Our folder for compiled code; None where it can not be made or is not ours alone to write."""
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "ponder"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder if _trusted(folder) else None
-    except (OSError, RuntimeError):
-        return None
-
-
-def _trusted(path: Path) -> bool:
-    """Whether it exists, belongs to us, and nobody else may write it."""
-    try:
-        state = path.stat()
-    except OSError:
-        return False
-    return state.st_uid == os.getuid() and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _key(compiler: str) -> str:
