@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ponder.graders import permissive, permissive_answers
 from ponder.graders.extract import Rule
 from ponder.graders.plain import found_or_unparsed
 from ponder.types import Completion, Grade, Problem
@@ -26,6 +27,11 @@ class ChoiceGrader:
 
     rule: Rule = Rule(whole=400)
     letters: str = "ABCDE"
+    twin: float = 0.0
+    """Share of completions (by their hash) that the permissive twin judges too (`permissive_answers`)."""
+
+    def __post_init__(self) -> None:
+        permissive.checked(self.twin)
 
     def key(self, text: str) -> str | None:
         """The letter chosen in a short text, None when there is none."""
@@ -44,6 +50,10 @@ class ChoiceGrader:
 
     def check(self, reference: object, completion: str | Completion) -> Grade:
         """As `grade`, for a bare reference."""
+        grade = self._strict(reference, completion)
+        return permissive_answers.judged(grade, completion, [self._gold(reference) or ""], self.equal, self.twin)
+
+    def _strict(self, reference: object, completion: str | Completion) -> Grade:
         gold = self._gold(reference)
         if gold is None:
             return Grade(None, "error", reason=f"the reference is not one of {self.letters} nor a position")

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ponder.graders import permissive, permissive_answers
 from ponder.graders.extract import Rule, find
 from ponder.graders.plain import found_or_unparsed
 from ponder.graders.same import Policy, same, shown
@@ -38,6 +39,11 @@ class LiteralGrader:
 
     rule: Rule = Rule(marks=("####", "Answer:"), phrases=False, whole=2000)
     types: Literal["strict", "json", "python"] = "strict"
+    twin: float = 0.0
+    """Share of completions (by their hash) that the permissive twin judges too (`permissive_answers`)."""
+
+    def __post_init__(self) -> None:
+        permissive.checked(self.twin)
 
     def answer(self, completion: Completion) -> str | None:
         """The text of the value, out of whatever it is said with; None where there is not exactly one."""
@@ -57,6 +63,10 @@ class LiteralGrader:
 
     def check(self, reference: object, completion: str | Completion) -> Grade:
         """As `grade`, for a bare reference."""
+        grade = self._strict(reference, completion)
+        return permissive_answers.judged(grade, completion, [str(reference)], self.equal, self.twin)
+
+    def _strict(self, reference: object, completion: str | Completion) -> Grade:
         gold = value_of(reference) if isinstance(reference, str) else None
         if gold is None:
             return Grade(None, "error", reason="the problem has no reference that is a Python literal")

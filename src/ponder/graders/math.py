@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import cast
 
-from ponder.graders import extract, symbolic
+from ponder.graders import extract, permissive, permissive_answers, symbolic
 from ponder.graders.extract import Rule
 from ponder.graders.forms import fresh_work
 from ponder.graders.reading import plain, read
@@ -112,6 +112,11 @@ class MathGrader:
     rule: Rule = extract.DEFAULT
     several: bool = False
     """Whether `reference` may be a list of acceptable answers."""
+    twin: float = 0.0
+    """Share of completions (by their hash) that the permissive twin judges too (`permissive_answers`)."""
+
+    def __post_init__(self) -> None:
+        permissive.checked(self.twin)
 
     def equal(self, a: str, b: str) -> bool | None:
         return equal(a, b, self.policy)
@@ -132,15 +137,26 @@ class MathGrader:
 
     def check(self, reference: object, completion: str | Completion) -> Grade:
         """As `grade`, for a bare reference (text or number)."""
+        grade = self._strict(reference, completion)
+        if not self.twin:
+            return grade
+        quick = replace(self.policy, symbolic=False)
+        return permissive_answers.judged(
+            grade, completion, self._golds(reference), lambda a, b: equal(a, b, quick), self.twin
+        )
+
+    def _strict(self, reference: object, completion: str | Completion) -> Grade:
         if reference is None:
             return Grade(None, "error", reason="the problem has no reference")
         found = extract.find(completion, self.rule, self._agree)
         if found.text is None:
             return Grade(0.0, "unparsed", {"how": found.how}, found.reason)
-        golds: list[object] = [reference]
+        return self._judge(found, self._golds(reference))
+
+    def _golds(self, reference: object) -> list[str]:
         if self.several and isinstance(reference, (list, tuple)):
-            golds = list(cast("list[object]", reference))
-        return self._judge(found, [_as_text(g) for g in golds])
+            return [_as_text(gold) for gold in cast("list[object]", reference)]
+        return [_as_text(reference)]
 
     def _agree(self, a: str, b: str) -> bool:
         return compare(a, b, self.policy).truth is True

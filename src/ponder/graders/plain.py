@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
 
-from ponder.graders import extract
+from ponder.graders import extract, permissive, permissive_answers
 from ponder.graders.extract import Rule
 from ponder.types import Completion, Grade, Problem
 
@@ -93,6 +93,11 @@ class NumberGrader:
 
     rule: Rule = Rule(marks=("####", "A:"))
     tolerance: float = 0.0
+    twin: float = 0.0
+    """Share of completions (by their hash) that the permissive twin judges too (`permissive_answers`)."""
+
+    def __post_init__(self) -> None:
+        permissive.checked(self.twin)
 
     def equal(self, a: str, b: str) -> bool | None:
         x, y = number(a), number(b)
@@ -105,6 +110,10 @@ class NumberGrader:
 
     def check(self, reference: object, completion: str | Completion) -> Grade:
         """As `grade`, for a bare reference."""
+        grade = self._strict(reference, completion)
+        return permissive_answers.judged(grade, completion, [str(reference)], self.equal, self.twin)
+
+    def _strict(self, reference: object, completion: str | Completion) -> Grade:
         gold = number(str(reference)) if reference is not None else "the problem has no reference"
         if isinstance(gold, str):
             return Grade(None, "error", reason=f"the reference can not be read: {gold}")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ponder.graders import permissive, permissive_answers
 from ponder.graders.choice import ChoiceGrader
 from ponder.graders.extract import Rule
 from ponder.graders.plain import found_or_unparsed, number
@@ -37,6 +38,11 @@ class ShortGrader:
     """The answer has the reference's key; see the module for what is told apart."""
 
     rule: Rule = Rule(marks=("####", "Answer:"), whole=400)
+    twin: float = 0.0
+    """Share of completions (by their hash) that the permissive twin judges too (`permissive_answers`)."""
+
+    def __post_init__(self) -> None:
+        permissive.checked(self.twin)
 
     def key(self, text: str) -> str | None:
         """What is compared; None when nothing is left of the text."""
@@ -66,6 +72,10 @@ class ShortGrader:
 
     def check(self, reference: object, completion: str | Completion) -> Grade:
         """As `grade`, for a bare reference."""
+        grade = self._strict(reference, completion)
+        return permissive_answers.judged(grade, completion, [str(reference)], self.equal, self.twin)
+
+    def _strict(self, reference: object, completion: str | Completion) -> Grade:
         gold = self.key(reference) if isinstance(reference, str) else None
         if gold is None:
             return Grade(None, "error", reason="the problem has no reference that can be read")
