@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,11 +51,13 @@ def box() -> Iterator[Any]:
         yield made
 
 
-def tried(box: Any, says: Callable[[str, int], str], limits: Limits = Limits(4), **engine: Any) -> Try:
+def tried(
+    box: Any, says: Callable[[str, int], str], limits: Limits = Limits(4), problem: Problem = PROBLEM, **engine: Any
+) -> Try:
     over = list[Try]()
     made = ScriptedEngine(says, **engine)
     loop = Loop(made, Sampling(max_tokens=4000), limits, grader=CodeGrader(twin=1.0, sandbox=box))
-    loop.run([begin(instance_of(PROBLEM), 0, 0)], over.extend)
+    loop.run([begin(instance_of(problem), 0, 0)], over.extend)
     (one,) = over
     assert one.grade is not None
     return one
@@ -82,6 +88,33 @@ def test_it_never_repairs(box: Any) -> None:
 def test_hard_coding_passes_the_visible_tests_only(box: Any) -> None:
     one = tried(box, turns(CHEAT))
     assert (one.ended, one.visible, one.valid, one.grade.score) == ("passed", True, True, 0.0)
+
+
+SUMS = {
+    "sums.py": "from read import numbers\n\nif __name__ == '__main__':\n    for row in numbers():\n        print(sum(row))\n",
+    "read.py": "import sys\n\ndef numbers():\n    return [[int(w) for w in line.split(',')] for line in sys.stdin]\n",
+}
+READS = {"stdin": [["4 5\n6\n", "9\n6\n"], ["", ""]], "visible": {"stdin": [["1 2\n", "3\n"]]}}
+
+
+def test_a_program_that_reads_and_prints(box: Any) -> None:
+    problem = Problem(question("Sums of lines.", SUMS, READS), {**READS, "files": SUMS}, "tiny")
+    assert "# for the input '1 2\\n' it prints '3\\n'" in problem.text
+    old = "    return [[int(w) for w in line.split(',')] for line in sys.stdin]"
+    right = edit(old, old.replace("','", ""), "read.py")
+    lines = edit("        print(sum(row))", "        print(sum(row) + 0)", "sums.py"), right
+    one = tried(box, turns(*lines), problem=problem)
+    assert (one.ended, one.valid, one.grade and one.grade.outcome) == ("passed", True, "correct")
+    assert one.turns[0].told.startswith("The edit was made. 0 of 1 tests in tests.py pass.")
+    assert "input '1 2\\n': raised: ValueError: invalid literal" in one.turns[0].told
+    assert "'1 2\\n' (read.py, line 4)" in one.turns[0].told
+    alone = {"sums.py": "for line in open(0):\n    print(sum(map(int, line.split(','))))\n"}
+    problem = Problem(question("Sums of lines.", alone, READS), {**READS, "files": alone}, "tiny")
+    cheat = edit("    print(sum(map(int, line.split(','))))", "    print(3)", "sums.py")
+    one = tried(box, turns(cheat), problem=problem)
+    assert one.grade is not None
+    assert (one.ended, one.grade.score) == ("passed", 0.0)
+    assert one.grade.reason == "input '4 5\\n6\\n': got '3\\n3\\n', expected '9\\n6\\n'"
 
 
 REFUSED = {
@@ -227,6 +260,28 @@ def test_the_command(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "run"]) == 0
     assert Path("run/report.json").read_bytes() == before
     assert page == Path("run/report.html").read_text()
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on(shop: Path) -> None:
+    line = [*COMMAND, "--quiet", "--tries", "30", "--live", "1", "--seed", "3", "--out"]
+    assert main([*line, "whole"]) == 0
+    process = subprocess.Popen([sys.executable, "-m", "ponder", *line, "cut"], stderr=subprocess.PIPE)
+    store, patience = Path("cut/attempts.jsonl"), time.monotonic() + 120
+    while not (store.exists() and store.read_bytes().count(b"\n") >= 2):
+        assert process.poll() is None and time.monotonic() < patience
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    before = store.read_bytes()
+    assert 2 <= before.count(b"\n") < 30
+    assert main([*line, "cut"]) == 0
+    assert store.read_bytes().startswith(before[: before.rindex(b"\n") + 1])
+    whole, cut = (sorted((Path(run) / "attempts.jsonl").read_text().splitlines()) for run in ("whole", "cut"))
+    assert whole == cut and len(cut) == 30
+    found = [json.loads((Path(run) / "report.json").read_text())["headline"] for run in ("whole", "cut")]
+    assert found[0]["pass_at_1"] == found[1]["pass_at_1"] and found[1]["tries"] == 30
 
 
 @pytest.mark.slow
