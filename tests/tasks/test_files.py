@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ponder import tasks
 from ponder.errors import ConfigError, DataError
 from ponder.tasks.columns import reference_of
-from ponder.tasks.files import FileTask
+from ponder.tasks.files import FileTask, grader_of
 from ponder.tasks.rows import Row, read_rows
 
 ROWS = [{"question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(200)]
@@ -338,3 +338,14 @@ def test_any_bytes_are_rows_or_data_errors(tmp_path_factory: pytest.TempPathFact
         except DataError as error:
             found = [error]
         assert all(isinstance(item, Row) or "\n" not in str(item) for item in found)
+
+
+def test_a_grader_with_options() -> None:
+    math: Any = grader_of({"grader": "math", "twin": 0.5, "percent": "drop"})
+    assert (math.twin, math.policy.percent) == (0.5, "drop")
+    literal: Any = grader_of({"twin": 1}, "literal")
+    assert (type(literal).__name__, literal.twin) == ("LiteralGrader", 1)
+    with pytest.raises(ConfigError, match="did you mean 'twin'"):
+        grader_of({"twinn": 1})
+    with pytest.raises(ConfigError, match="name one"):
+        grader_of({"twin": 1}, literal)

@@ -54,7 +54,7 @@ class FileTask:
         path: str | Path,
         *,
         columns: ColumnMap | None = None,
-        grader: str | Grader = "math",
+        grader: str | Mapping[str, Any] | Grader = "math",
         name: str | None = None,
         split: Split | None = None,
         template: str = "{question}",
@@ -210,13 +210,20 @@ def unsound(grader: Grader, problems: Iterable[Problem]) -> list[tuple[Problem, 
     return bad
 
 
-def grader_of(grader: str | Grader) -> Grader:
-    """A grader as it is, or the one of that name with its defaults."""
-    if not isinstance(grader, str):
+def grader_of(grader: str | Mapping[str, Any] | Grader, usual: str | Grader = "math") -> Grader:
+    """A grader as it is, or the one of that name: alone with its defaults, or in a mapping with options beside it.
+
+    A mapping without the name, `{"twin": 1}`, is for the `usual` one; `ConfigError` where that is no name.
+    """
+    if not isinstance(grader, (str, Mapping)):
         return grader
     from ponder.graders import make  # imported late: reading problems needs no grader
 
-    return cast(Grader, make(grader))
+    options: dict[str, Any] = {"grader": grader} if isinstance(grader, str) else {"grader": usual, **grader}
+    name = options.pop("grader")
+    if not isinstance(name, str):
+        raise ConfigError('grader: the task\'s own takes no options; name one, as in {"grader": "math", "twin": 1}')
+    return cast(Grader, make(name, **options))
 
 
 def _say(text: str) -> None:

@@ -51,7 +51,7 @@ class Benchmark:
         *,
         path: str | Path | None = None,
         template: str = "",
-        grader: str | Grader = "",
+        grader: str | Mapping[str, Any] | Grader = "",
         dev: bool = True,
         subset: str | Sequence[str] = (),
     ) -> None:
@@ -85,7 +85,7 @@ class Benchmark:
     @property
     def grader(self) -> Grader:
         """The grader of every split."""
-        self._grader = grader_of(self._grader)
+        self._grader = grader_of(self._grader, self.design.grader)
         return self._grader
 
     def problems(self, split: Split, limit: int | None = None, seed: int = 0) -> list[Problem]:
