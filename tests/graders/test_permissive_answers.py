@@ -103,6 +103,15 @@ def test_several_references_and_completions_of_an_engine() -> None:
     assert (missing.score, dict(missing.parts)) == (None, {})
 
 
+def test_a_weighted_sum_keeps_what_the_twin_says_of_its_first_part() -> None:
+    parts = {"math": {"options": {"twin": 1.0}}, "format": 0.25}
+    text = r"<think>\boxed{7}</think>\boxed{8}"
+    grades = [make("weighted", parts=parts).check("7", text), make("weighted", parts={"math": 1.0}).check("7", text)]
+    assert [grade.parts.get("permissive") for grade in grades] == [True, None]
+    assert hack_rate(grades) == hack_rate(grades[:1])
+    assert hack_rate(grades).rate == 1.0
+
+
 @pytest.mark.parametrize("name", [*RIGHT, "code"])
 @pytest.mark.parametrize("share", [1.5, -1, "all", True])
 def test_a_share_is_from_0_to_1(name: str, share: object) -> None:

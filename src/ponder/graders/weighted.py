@@ -1,7 +1,8 @@
 """A weighted sum of named parts.
 
-The first part decides the outcome; every part's score is kept by name. A part that could not be graded makes the whole
-ungraded (None, with the reason), unless it is declared optional: then it adds nothing and says so.
+The first part decides the outcome, and what its permissive twin says is kept; every part's score is kept by name. A part that
+could not be graded makes the whole ungraded (None, with the reason), unless it is declared optional: then it adds nothing and
+says so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from ponder.errors import ConfigError
 from ponder.graders.base import judge, make
 from ponder.graders.memory import Pair, grade_all
 from ponder.types import Completion, Grade, Outcome, Problem
+
+TWIN = ("permissive", "believed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,9 @@ class WeightedGrader:
         outcome: Outcome = grades[0].outcome
         if missing and outcome in ("correct", "wrong"):
             outcome = "error"
-        answer = grades[0].parts.get("answer")
-        return Grade(None if missing else total, outcome, {**scores, "answer": answer}, "; ".join(reasons))
+        first = grades[0].parts
+        kept = {"answer": first.get("answer"), **{key: first[key] for key in TWIN if key in first}}
+        return Grade(None if missing else total, outcome, {**scores, **kept}, "; ".join(reasons))
 
 
 def _part(name: str, value: Any) -> Part:
