@@ -258,3 +258,14 @@ def test_help_names_every_strategy_and_selection(capsys: pytest.CaptureFixture[s
 def test_streamed_strategies_exist() -> None:
     assert set(watch.WHOLE) <= set(STRATEGIES.entries)
     assert "vote" in watch.WHOLE, "what nobody chose"
+
+
+def test_an_answer_of_several_lines_stands_by_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    says = "def f(x):\n  return x\n9 of 9 agree   correct"
+    (tmp_path / "s.jsonl").write_text(json.dumps({"prompt": "*", "completions": [says]}) + "\n")
+    model = f"scripted:{tmp_path / 's.jsonl'}"
+    question = "-8;*3;2(+i)|f(23)=46;f(31)=70"
+    assert cli.main(["solve", question, "--model", model, "--strategy", "vote", "--n", "3", "--quiet"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:3] == ["    def f(x):", "      return x", "    9 of 9 agree   correct"]
+    assert shown[3].startswith("3 of 3 agree   wrong")

@@ -9,7 +9,7 @@ import pytest
 from ponder.errors import ConfigError
 from ponder.search.adaptive import Adaptive
 from ponder.search.forcing import Forcing
-from ponder.search.options import options_of
+from ponder.search.options import options_of, read_options
 from ponder.search.strategies import STRATEGIES, make
 
 
@@ -50,3 +50,11 @@ def test_a_number_given_twice() -> None:
 def test_every_strategy_can_be_made_again_from_its_options(name: str) -> None:
     _, made = make(name)
     assert make(name, **options_of(made))[1] == made
+
+
+def test_options_are_json_or_text_or_lists_of_bare_words() -> None:
+    words = ["a=4", "b=true", "c=[shelf, mbpp]", 'd=["x","y z"]', "e=[1,two,3]", "f=[a[0]", "g=some text", "h=[]"]
+    assert read_options(words) == {
+        "a": 4, "b": True, "c": ["shelf", "mbpp"], "d": ["x", "y z"], "e": [1, "two", 3], "f": "[a[0]", "g": "some text",
+        "h": [],
+    }  # fmt: skip

@@ -186,12 +186,15 @@ def _word(value: Any) -> str:
 
 
 def _headline(result: Mapping[str, Any]) -> str:
+    """The answer and what speaks for it; an answer of several lines, such as a program, stands by itself, moved in so that no
+    line of it passes for one of ours."""
     if result["finish"] is None:
         return "no answer (no branch came to its end)"
     if result["answer"] is None:
         why = "nothing readable" if result["finish"] == "stop" else f"the thinking ended with '{result['finish']}'"
         return f"no answer ({why})"
-    parts = [printable(str(result["answer"]))]
+    answer = str(result["answer"])
+    parts = list[str]()
     candidates, chosen = result["candidates"], result["candidates"][result["chosen"]]
     if len(candidates) > 1:
         same = sum(candidate["answer"] == chosen["answer"] for candidate in candidates)
@@ -201,7 +204,10 @@ def _headline(result: Mapping[str, Any]) -> str:
     if result["grade"] is not None:
         reason = f" ({printable(result['grade']['reason'])})" if result["grade"]["reason"] else ""
         parts.append(result["grade"]["outcome"] + reason)
-    return "   ".join(parts)
+    if "\n" not in answer:
+        return "   ".join([printable(answer), *parts])
+    block = ["    " + printable(line) for line in answer.rstrip("\n").split("\n")]
+    return "\n".join([*block, *(["   ".join(parts)] if parts else [])])
 
 
 def _own_effort(effort: str | None, engine: Any) -> Effort | None:

@@ -13,7 +13,8 @@ from ponder.errors import ConfigError
 
 
 def read_options(words: Iterable[str]) -> dict[str, Any]:
-    """Options written as NAME=VALUE, each value read as JSON where it is JSON (4, 0.5, true, null) and as text otherwise.
+    """Options written as NAME=VALUE, each value read as JSON where it is JSON (4, 0.5, true, null) and as text otherwise; a list
+    needs no quotes ([shelf,mbpp]), since a shell takes them away.
 
     ConfigError: a word without '=' or without a name, a name given twice.
     """
@@ -25,11 +26,19 @@ def read_options(words: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"option '{word}' of the strategy: write it as NAME=VALUE, such as m=4")
         if name in found:
             raise ConfigError(f"option '{name}' of the strategy is given twice")
-        try:
-            found[name] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            found[name] = value
+        found[name] = _value(value)
     return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        pass
+    inside = text[1:-1]
+    if text[:1] != "[" or text[-1:] != "]" or any(c in inside for c in '[]{}"'):
+        return text
+    return [_value(word.strip()) for word in inside.split(",")]
 
 
 def options_of(strategy: Any) -> dict[str, Any]:
