@@ -191,6 +191,13 @@ def test_rewards_are_weighted_parts() -> None:
         rollouts.Rewards({"lenght": 1.0})
 
 
+@pytest.mark.parametrize(("weight", "reward"), [(0.0, 3.0), (0.5, None)])
+def test_what_is_only_watched_can_not_cost_a_reward(weight: float, reward: float | None) -> None:
+    rewards = rollouts.Rewards({"task": 1.0, "watch": {"grader": "math", "weight": weight}})
+    found = rewards(Judge(), Problem.from_text("x"), Completion((1,), (), "stop", text="3", answer="3"))
+    assert found.grades["watch"].score is None and found.reward == reward  # a problem without a reference is not graded
+
+
 def test_presets_are_values_and_settings_override_them() -> None:
     for name, values in PRESETS.items():
         objective = configs.load(GRPOConfig, None, {"preset": name, "clip_low": 0.11}).objective()
