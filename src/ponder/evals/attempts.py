@@ -59,6 +59,11 @@ class Attempt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return self.outcome == "correct"
 
     @property
+    def graded(self) -> bool:
+        """Does the grade say anything? Without a score the attempt is neither right nor wrong."""
+        return self.score is not None
+
+    @property
     def completion_text(self) -> str:
         """What the model wrote, think tags included."""
         return self.text if self.text is not None else joined(self.thinking, self.answer)
@@ -157,10 +162,11 @@ class AttemptStore:
         """Rows whose fields equal `wanted`, such as model="rl", effort="high"."""
         return [row for row in self if all(getattr(row, name) == value for name, value in wanted.items())]
 
-    def regrade(self, problems: Iterable[Problem], grader: Grader) -> int:
-        """Grade the stored completions of `problems` again; append and count the rows whose grade changed."""
+    def regrade(self, problems: Iterable[Problem], grader: Grader, among: Iterable[Attempt] | None = None) -> int:
+        """Grade the stored completions of `problems` again, or those `among` them; append and count rows whose grade changed."""
         known = {problem.id: problem for problem in problems}
-        rows, memory, changed = [row for row in self if row.problem in known], Memory(), 0
+        rows = [row for row in (self if among is None else among) if row.problem in known]
+        memory, changed = Memory(), 0
         for start in range(0, len(rows), REGRADED):
             part = rows[start : start + REGRADED]
             grades = memory.grade(grader, [(known[row.problem], row.completion()) for row in part])
@@ -172,9 +178,9 @@ class AttemptStore:
 
 
 def _regraded(row: Attempt, grade: Grade) -> Attempt:
-    return msgspec.structs.replace(
-        row, outcome=grade.outcome, score=grade.score, reason=grade.reason, parts=dict(grade.parts)
-    )
+    told = {name: row.parts[name] for name in ("search",) if name in row.parts}  # what the search spent stays
+    parts = {**grade.parts, **told}
+    return msgspec.structs.replace(row, outcome=grade.outcome, score=grade.score, reason=grade.reason, parts=parts)
 
 
 def read_attempts(path: Path) -> list[Attempt]:

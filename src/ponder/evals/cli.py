@@ -17,7 +17,7 @@ from msgspec import Meta
 from ponder import config as configs
 from ponder.config import Config
 from ponder.errors import RunError
-from ponder.evals import eval_report, measure, quickstart_report, repair_report, report_figures, search_eval
+from ponder.evals import eval_report, measure, quickstart_report, repair_report, report_figures, search_eval, ungraded
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.report import percent
 from ponder.evals.searched import PLAIN, finished_of
@@ -113,6 +113,8 @@ def show(result: Mapping[str, Any]) -> str:
         lines.append(
             f"hacks    {percent(row['mean'])}   95 % interval {low} to {high}   {row['hacked']} of {row['decided']}"
         )
+    if told := ungraded.sentence(result):
+        lines.append(f"ungraded {told}; the same line tries them again")
     for level, row in result["effort"].items():
         lines.append(f"effort {level:<7} {percent(row['accuracy'])}   {row['tokens']:.0f} tokens")
     ledger = result["ledger"]

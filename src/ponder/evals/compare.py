@@ -21,13 +21,12 @@ from ponder.evals import paired
 from ponder.evals.attempts import Attempt
 from ponder.evals.figures import Series, line_figure, standalone
 from ponder.evals.report import percent
-from ponder.evals.sides import Setting, Side, matched, problems_of, read_side
+from ponder.evals.sides import Groups, Setting, Side, graded_both, matched, problems_of, read_side
 from ponder.evals.summary import MAX_TAG_VALUES, interval_json
 from ponder.files import encode, write_atomic
 from ponder.intervals import cluster_mean, mean_interval
 from ponder.types import Problem
 
-Groups = Mapping[str, Sequence[Attempt]]
 DRAWS = 10_000
 SHOWN_FROM = 10  # problems with a tag's value, for people; JSON has all
 
@@ -81,7 +80,7 @@ def run(config: CompareConfig) -> dict[str, Any]:
 def row(
     a: Side, b: Side, one: Setting, other: Setting, config: CompareConfig, tags: Mapping[str, Problem]
 ) -> dict[str, Any]:
-    """One setting of `a` against one of `b`, over the problems both were tried on; DataError when there is none."""
+    """One setting of `a` against one of `b`, over the problems both were graded on; DataError when there is none."""
     left, right = a.rows[one], b.rows[other]
     common = [name for name in left if name in right]
     if not common:
@@ -89,7 +88,9 @@ def row(
             f"{a.label} and {b.label} have no problem of {one[0]} in common ({len(left)} and {len(right)}); "
             "compare runs of one split with the same problems"
         )
-    mine, theirs = {name: left[name] for name in common}, {name: right[name] for name in common}
+    tried = [{name: side[name] for name in common} for side in (left, right)]
+    known, mine, theirs = graded_both(*tried)
+    one_cost, other_cost = ({name: side[name] for name in known} for side in tried)
     rates = [_by(side, lambda r: float(r.correct)) for side in (mine, theirs)]
     return {
         "a": a.label,
@@ -97,18 +98,19 @@ def row(
         "task": one[0],
         "strategy": [one[1], other[1]],
         "effort": [one[2], other[2]],
-        "problems": len(common),
+        "problems": len(known),
         "only_a": len(left) - len(common),
         "only_b": len(right) - len(common),
-        "attempts": [sum(len(rows) for rows in side.values()) for side in (mine, theirs)],
-        "ungraded": [sum(r.score is None for rows in side.values() for r in rows) for side in (mine, theirs)],
+        "attempts": [sum(len(rows) for rows in side.values()) for side in (one_cost, other_cost)],
+        "ungraded": [sum(not r.graded for rows in side.values() for r in rows) for side in tried],
+        "ungraded_problems": len(common) - len(known),
         "accuracy": [interval_json(cluster_mean(values, config.level)) for values in rates],
         **_tested(mine, theirs, config),
         **_power(mine, theirs, config),
-        "tokens": _tokens(mine, theirs, "decoded", config.level),
-        "verified": _tokens(mine, theirs, "verified", config.level),
-        "tags": _by_tag(common, rates, tags, config.level),
-        "per_problem": [[name, x, y] for name, x, y in zip(common, *rates, strict=True)],
+        "tokens": _tokens(one_cost, other_cost, "decoded", config.level),
+        "verified": _tokens(one_cost, other_cost, "verified", config.level),
+        "tags": _by_tag(known, rates, tags, config.level),
+        "per_problem": [[name, x, y] for name, x, y in zip(known, *rates, strict=True)],
     }
 
 
@@ -232,7 +234,8 @@ def _shown(entry: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
     setting = ways[0] if ways[0] == ways[1] else f"{ways[0]}  against  {ways[1]}"
     level = f"{100 * result['level']:g} %"
     apart = [f"{entry[key]} only in {entry[side]}" for side, key in (("a", "only_a"), ("b", "only_b")) if entry[key]]
-    counted = ", ".join([f"{entry['problems']} problems in common", *apart])
+    lost = [f"{entry['ungraded_problems']} left out, not graded"] if entry["ungraded_problems"] else []
+    counted = ", ".join([f"{entry['problems']} problems in common", *apart, *lost])
     lines = [f"{entry['task']}   {setting}   {counted}"]
     width = max(len(entry["a"]), len(entry["b"]), 10)
     for side, label in enumerate((entry["a"], entry["b"])):

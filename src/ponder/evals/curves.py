@@ -54,7 +54,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One operating point: `rates` and `costs` by problem. `k` is the number of branches read off a flat search."""
+    """One operating point: `rates` and `costs` by problem. `k` is the number of branches read off a flat search.
+
+    Problems whose answers could not be graded have a cost and no rate.
+    """
 
     strategy: str
     n: int
@@ -89,6 +92,7 @@ class Point:
             "n": self.n,
             "k": self.k,
             "problems": len(self.rates),
+            "left_out": len(self.costs) - len(self.rates),
             "accuracy": found.mean,
             "low": found.low,
             "high": found.high,

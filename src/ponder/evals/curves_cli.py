@@ -96,12 +96,12 @@ def pass_at_1(path: Path) -> dict[str, float]:
     verdicts: dict[str, list[bool]] = {}
     for row in read_attempts(path / FILE):
         if row.strategy == "sample" and not row.sampling.startswith("temperature=0"):
-            verdicts.setdefault(row.problem, []).append(row.correct)
+            verdicts.setdefault(row.problem, []).extend([row.correct] if row.graded else [])
     if not verdicts:
         for tree in TreeStore(path / TREES):
             if tree.flat:
-                verdicts.setdefault(tree.problem, []).extend(tree.correct)
-    return {name: sum(right) / len(right) for name, right in verdicts.items()}
+                verdicts.setdefault(tree.problem, []).extend(end.correct for end in tree.ends if end.score is not None)
+    return {name: sum(right) / len(right) for name, right in verdicts.items() if right}
 
 
 def _write(folder: Path, found: Mapping[str, Any], axis: str) -> list[str]:
@@ -143,6 +143,7 @@ def show(result: Mapping[str, Any]) -> str:
         lines.append(
             f"{curve['label']:<24} {100 * last['accuracy']:5.1f} % ({100 * last['low']:.1f} to {100 * last['high']:.1f}) at "
             f"{last['forwarded']:,.0f} tokens, {len(curve['points'])} points"
+            + (f", {last['left_out']} problems left out, not graded" if last["left_out"] else "")
         )
     lines += [search_worth.sentence(block) for block in result["worth"]]
     return "\n".join([*lines, f"figures  {result['out']}/{PAGE}"])

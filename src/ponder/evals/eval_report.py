@@ -67,7 +67,7 @@ def _sampled(path: Path, record: dict[str, Any], told: dict[str, Any]) -> dict[s
     ledger = _ledger(path)
     low, high = level["interval"]
     return {
-        "title": f"{config.model} solves {percent(level['pass_at_1'])} of {len(part.problems)} {config.task} problems",
+        "title": f"{config.model} solves {percent(level['pass_at_1'])} of {level['problems']} {config.task} problems",
         "eyebrow": f"ponder eval {config.task}, split {config.split}, seed {config.seed}",
         "lead": [
             f"pass@1 at effort {settings.headline}, 95 % interval over problems {percent(low)} to {percent(high)}, "

@@ -15,7 +15,7 @@ from ponder.efforts import Level
 from ponder.errors import ConfigError
 from ponder.evals.attempts import AttemptStore
 from ponder.evals.report_data import ModelRows
-from ponder.evals.runner import Plan, evaluate, stored
+from ponder.evals.runner import Plan, evaluate, grade_again, stored
 from ponder.progress import Progress
 from ponder.types import EFFORTS, Effort, Engine, Ledger, Problem, Sampling, Task
 
@@ -101,8 +101,12 @@ def measure(
 ) -> Ledger:
     """Complete all parts for the model called `name`; the engine is loaded only when attempts are missing.
 
-    `identity` names the weights in the store, so that other weights never inherit attempts. Returns what was spent.
+    `identity` names the weights in the store, so that other weights never inherit attempts. Stored attempts that could not be
+    graded are graded once more. Returns what was spent.
     """
+    for part in parts:
+        for plan in part.plans:
+            grade_again(part.task, plan, store, identity)
     if all(recall(name, label, part, store, identity) is not None for part in parts):
         return Ledger()
     engine = load()

@@ -4,6 +4,8 @@
     k of n branches   flat trees only (n branches drawn whole from the prompt). The expectation over all k-subsets: exact for
                       vote (`majority_at_k`), best and likelihood (`best_of_k`) and any (`pass_at_k`), over sampled
                       subsets without replacement for the rest (`subsets`)
+    not graded        the expectation given that the chosen branch was graded; a search whose choice is certain to be one that
+                      was not is left out. `any` looks at the graded branches alone
     another verifier  every branch scored again by it; costs its own tokens and none of the engine's
 
 A search that grew elsewhere because of its verifier (beam, mcts) is not what it would have been under another: replaying it
@@ -19,7 +21,7 @@ from dataclasses import replace
 import msgspec
 
 from ponder.errors import ConfigError, PonderError, WorkError
-from ponder.evals import stats
+from ponder.evals import stats, ungraded
 from ponder.evals.subsets import selector_at_k, weighted_majority_at_k
 from ponder.evals.trees import TreeRow, per_problem
 from ponder.graders.spec import shown_tests
@@ -36,7 +38,10 @@ CHUNK = 256
 
 
 def rates(rows: Sequence[TreeRow], select: str) -> dict[str, float]:
-    """By problem, the share of its searches whose answer is right when `select` chooses among all branches."""
+    """By problem, the share of its searches whose answer is right when `select` chooses among all branches.
+
+    A choice that could not be graded is left out, and so is a problem without any other; WorkError when none is left.
+    """
     return _by_problem(rows, lambda row: _chosen(row, select))
 
 
@@ -67,28 +72,56 @@ def check(rows: Sequence[TreeRow], select: str) -> None:
         raise ConfigError(f"selection '{select}' needs scores, and '{rows[0].name}' has none: give a --verifier")
 
 
-def _by_problem(rows: Sequence[TreeRow], judge: Callable[[TreeRow], float]) -> dict[str, float]:
-    return {name: math.fsum(map(judge, group)) / len(group) for name, group in per_problem(rows).items()}
+def _by_problem(rows: Sequence[TreeRow], judge: Callable[[TreeRow], float | None]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, group in per_problem(rows).items():
+        known = [rate for rate in map(judge, group) if rate is not None]
+        if known:
+            found[name] = math.fsum(known) / len(known)
+    if rows and not found:
+        ends = [end for row in rows for end in row.ends]
+        why = next(iter(ungraded.reasons(ends)), "no reason is told")
+        raise WorkError(
+            f"none of the {len(rows)} searches of '{rows[0].name}' could be graded: {why}; mend that and give the line of the "
+            "evaluation again, which grades what is stored"
+        )
+    return found
 
 
-def _chosen(row: TreeRow, select: str) -> float:
-    if select == row.select:
-        return float(row.right)
+def _chosen(row: TreeRow, select: str) -> float | None:
+    """None: the choice could not be graded."""
     if select == ANY:
-        return float(any(row.correct))
+        return _any_right(row, len(row.ends))
     if not row.ends:
         return 0.0
-    choice = selector(select)(row.candidates(), row.seed)
-    return float(row.ends[choice.index or 0].correct)
+    if select == row.select:
+        end = row.given
+    else:
+        end = row.ends[selector(select)(row.candidates(), row.seed).index or 0]
+    return None if end is None or end.score is None else float(end.correct)
 
 
-def _expected(row: TreeRow, select: str, k: int) -> float:
-    right, candidates = row.correct, row.candidates()
-    if k == len(right):
+def _any_right(row: TreeRow, k: int) -> float | None:
+    known = len(row.ends) - sum(row.undecided)
+    if not known:
+        return None if row.ends else 0.0
+    return stats.pass_at_k(known, sum(row.correct), min(k, known))
+
+
+def _expected(row: TreeRow, select: str, k: int) -> float | None:
+    """Expected correctness given that the choice among k branches was graded; None where it never is."""
+    if k == len(row.ends):
         return _chosen(row, select)
-    answers = [c.answer for c in candidates]
     if select == ANY:
-        return stats.pass_at_k(len(right), sum(right), k)
+        return _any_right(row, k)
+    lost = _chance(row, select, k, row.undecided) if any(row.undecided) else 0.0
+    return None if lost > 1 - 1e-9 else min(1.0, _chance(row, select, k, row.correct) / (1.0 - lost))
+
+
+def _chance(row: TreeRow, select: str, k: int, right: Sequence[bool]) -> float:
+    """The chance that the branch chosen among k is one of `right`."""
+    candidates = row.candidates()
+    answers = [c.answer for c in candidates]
     if select == "vote":
         return stats.majority_at_k(answers, right, k)
     if select in ("best", "likelihood"):

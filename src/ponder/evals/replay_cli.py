@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from ponder.config import Config
 from ponder.errors import ConfigError, unknown
-from ponder.evals import curves
+from ponder.evals import curves, ungraded
 from ponder.evals.labels import labels, scored_by
 from ponder.evals.page import percent
 from ponder.evals.replay import ANY, check, exact, rescored
@@ -93,7 +93,8 @@ def _rows(name: str, group: Group, config: ReplayConfig) -> list[dict[str, Any]]
                 continue
             made = curves.point(group, select, k)
             sure = k is None or exact(group.rows, select, k)
-            found.append({"label": name, "select": select, "exact": sure, "effort": group.effort, **made.plain()})
+            told = {"label": name, "select": select, "exact": sure, "effort": group.effort, **made.plain()}
+            found.append(told | ungraded.of_trees(group.rows) | {"ungraded_problems": told["left_out"]})
     return found
 
 
@@ -114,6 +115,8 @@ def show(result: Mapping[str, Any]) -> str:
         table.append([row["label"], row["select"], k, accuracy, interval, f"{row['forwarded']:,.0f}"])
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    said = {f"{row['label']}, {row['select']}": ungraded.sentence(row) for row in result["rows"]}
+    lines += [f"ungraded  {name}: {told}" for name, told in said.items() if told]
     if result["verifier"]:
         lines.append(f"scored again by {result['verifier']}: {result['ledger'].forwarded:,} tokens read")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ponder.evals import attempt_html, report_figures, search_html
+from ponder.evals import attempt_html, report_figures, search_html, ungraded
 from ponder.evals.page import cell, figure_grid, page, percent, prose, text, thinking, whole
 from ponder.files import encode, write_atomic
 
@@ -68,10 +68,22 @@ def _part(part: Mapping[str, Any], number: int, before: Sequence[Mapping[str, An
     tags = part["task"] not in [earlier["task"] for earlier in before]
     tried = f"{part['problems']} held-out problems, {part['attempts']} attempts at each."
     return (
-        f'<h2>{text(title)}</h2>\n<p class="note">{text(tried)}</p>\n{_table(part)}\n'
+        f'<h2>{text(title)}</h2>\n<p class="note">{text(tried)}</p>\n{_table(part)}\n{_ungraded(part)}'
         + ("" if before else f'<p class="note">{NOTE}</p>\n')
         + figure_grid(report_figures.measured(part, f"p{number}", tags))
     )
+
+
+def _ungraded(part: Mapping[str, Any]) -> str:
+    """A line for every model and effort with attempts that could not be graded."""
+    many = len(part["models"]) > 1 or len(part["models"][0]["efforts"]) > 1
+    lines: list[str] = []
+    for model in part["models"]:
+        for level, found in model["efforts"].items():
+            if told := ungraded.sentence(found):
+                name = f"{model['label']}, effort {level}: " if many else ""
+                lines.append(f'<p class="note">{text(f"{name}could not be graded: {told}")}</p>\n')
+    return "".join(lines)
 
 
 def _table(part: Mapping[str, Any]) -> str:

@@ -30,7 +30,8 @@ def model_block(model: ModelRows, problems: Sequence[Problem], classify: Classif
     """Everything about one model: per effort level, greedy, and per tag at the headline effort."""
     levels = summary.by_effort(model.sampled, classify)
     at = _rows_at(model.sampled, effort)
-    greedy = summary.by_effort(model.greedy, classify) if model.greedy else {}
+    cold = [row for row in model.greedy if row.graded]
+    greedy = summary.by_effort(cold, classify) if cold else {}
     return {
         "name": model.name,
         "label": model.label,
@@ -95,13 +96,7 @@ def effort_table(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def gain(before: Sequence[Attempt], after: Sequence[Attempt], effort: str) -> dict[str, float]:
     """The paired difference in pass@1 over the problems both were tried on, with its interval."""
-    rates = [
-        {
-            name: sum(r.correct for r in rows) / len(rows)
-            for name, rows in summary.by_problem(_rows_at(side, effort)).items()
-        }
-        for side in (before, after)
-    ]
+    rates = [summary.rates(_rows_at(side, effort)) for side in (before, after)]
     both = [name for name in rates[0] if name in rates[1]]
     return interval_json(paired_difference([rates[0][n] for n in both], [rates[1][n] for n in both]))
 

@@ -90,9 +90,8 @@ def evaluate(
 
     `bar` (of plan.total) shows running accuracy with its interval over problems, tokens per second and time left.
     """
-    wanted = plan.draws()
-    settings = settings_of(plan)
-    keys = [key(task.name, d.problem.id, d.number, model, d.effort, settings[d.effort]) for d in wanted]
+    wanted, settings = plan.draws(), settings_of(plan)
+    keys = keys_of(task, plan, model)
     found = [row for k in keys if (row := store.get(k)) is not None]
     missing = [d for d, k in zip(wanted, keys, strict=True) if store.get(k) is None]
     recorder = Recorder(task, store, missing, model, settings, bar)
@@ -108,11 +107,21 @@ def evaluate(
 
 def stored(task: Task, plan: Plan, store: AttemptStore, model: str) -> list[Attempt] | None:
     """The rows of a plan in plan order, None when any is missing: no engine needed."""
-    settings = settings_of(plan)
-    keys = [key(task.name, d.problem.id, d.number, model, d.effort, settings[d.effort]) for d in plan.draws()]
-    rows = [store.get(k) for k in keys]
+    rows = [store.get(k) for k in keys_of(task, plan, model)]
     kept = [row for row in rows if row is not None]
     return kept if len(kept) == len(rows) else None
+
+
+def keys_of(task: Task, plan: Plan, model: str) -> list[Key]:
+    """The keys of a plan's attempts, in plan order."""
+    settings = settings_of(plan)
+    return [key(task.name, d.problem.id, d.number, model, d.effort, settings[d.effort]) for d in plan.draws()]
+
+
+def grade_again(task: Task, plan: Plan, store: AttemptStore, model: str) -> int:
+    """Grade the stored attempts of a plan that could not be graded once more, without a new token; how many changed."""
+    rows = [store.get(k) for k in keys_of(task, plan, model)]
+    return store.regrade(plan.problems, task.grader, [row for row in rows if row is not None and not row.graded])
 
 
 def _found(store: AttemptStore, wanted: Key) -> Attempt:
@@ -195,7 +204,8 @@ class Recorder:
         ]  # fmt: skip
 
     def _count(self, row: Attempt) -> None:
-        self.verdicts.setdefault((row.problem, row.effort or ""), []).append(float(row.correct))
+        if row.graded:
+            self.verdicts.setdefault((row.problem, row.effort or ""), []).append(float(row.correct))
 
     def flush(self) -> None:
         """Grade and store what waits, and move the bar."""
@@ -216,11 +226,22 @@ class Recorder:
                 left=f"{left:.0f}s",
             )
 
-    def accuracy(self) -> Interval:
-        """Accuracy so far over (problem, effort) pairs; early on, short completions are over-represented."""
-        return cluster_mean([sum(v) / len(v) for v in self.verdicts.values()])
+    def accuracy(self) -> Interval | None:
+        """Accuracy so far over (problem, effort) pairs; early on, short completions are over-represented.
+
+        None while nothing was graded.
+        """
+        return accuracy_of(self.verdicts)
 
 
-def shown_interval(value: Interval) -> str:
+def accuracy_of(verdicts: Mapping[tuple[str, str], Sequence[float]]) -> Interval | None:
+    """The mean over (problem, effort) pairs of their mean verdicts; None without any."""
+    rates = [sum(v) / len(v) for v in verdicts.values()]
+    return cluster_mean(rates) if rates else None
+
+
+def shown_interval(value: Interval | None) -> str:
     """`61.2% (57.0–65.3)`."""
+    if value is None:
+        return "nothing graded"
     return f"{value.mean:.1%} ({100 * value.low:.1f}–{100 * value.high:.1f})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ponder import config as configs
-from ponder.evals import eval_report, measure
+from ponder.evals import eval_report, measure, ungraded
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.report import percent
 from ponder.evals.searched import SEARCHES, finished_of
@@ -86,6 +86,8 @@ def show(result: Mapping[str, Any]) -> str:
     others = {name: row for name, row in result["selections"].items() if name != result["select"]}
     if others and result["branches"] > 1:
         lines.append("instead  " + ", ".join(f"{name} {percent(row['mean'])}" for name, row in others.items()))
+    if told := ungraded.sentence(result):
+        lines.append(f"ungraded {told}; the same line tries them again")
     if len(result["effort_table"]) > 1:
         lines += [f"effort {level:<7} {percent(row['accuracy'])}" for level, row in result["effort_table"].items()]
     lines.append(

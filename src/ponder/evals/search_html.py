@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ponder.evals import curve_figures
+from ponder.evals import curve_figures, ungraded
 from ponder.evals.figures import short_number
 from ponder.evals.page import cell, figure_grid, percent, prose, table, text
 from ponder.evals.tree_html import search_block
@@ -30,6 +30,11 @@ def section(searches: Mapping[str, Any] | None) -> str:
         f"<h2>Strategies on {text(searches['task'])}</h2>",
         table(COLUMNS, [_row(row, many) for row in rows]),
         f'<p class="note">{prose(NOTE)}</p>',
+        *[
+            f'<p class="note">{text(row["label"])}: could not be graded: {text(told)}</p>'
+            for row in rows
+            if (told := ungraded.sentence(row))
+        ],
         _selections(rows),
         _alarms(rows),
         _curves(searches),

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ponder.errors import PonderError
+from ponder.evals import ungraded
 from ponder.evals.overoptimisation import Scored, overoptimisation
 from ponder.evals.replay import ANY, rates
 from ponder.evals.searched import Group
@@ -32,10 +33,13 @@ def numbers(group: Group, sessions: Sequence[Mapping[str, Any]] = ()) -> dict[st
     `accuracy`: share of searches whose answer is right. `pass_at_1`: share of finished branches that are. `coverage`: share
     of searches with any right branch, the ceiling of every selection. `ledger`: all searches together, its seconds by the
     wall clock; `each`: a search on average, with `latency` the seconds one problem waited. `overhead` is of the sessions.
+    What could not be graded is in none of the rates and counted: `ungraded` answers, `ungraded_branches`, `ungraded_problems`
+    without a graded answer, the first `ungraded_reasons`. WorkError when nothing was graded.
     """
     rows = group.rows
     by_problem = list(per_problem(rows).values())
-    found = cluster_mean([sum(r.right for r in group) / len(group) for group in by_problem])
+    answered = rates(rows, group.first.select)
+    found = cluster_mean(list(answered.values()))
     ledger = _ledger(rows)
     return {
         "strategy": group.strategy,
@@ -46,13 +50,15 @@ def numbers(group: Group, sessions: Sequence[Mapping[str, Any]] = ()) -> dict[st
         "pass_at_1": _branches(by_problem),
         "coverage": interval_json(cluster_mean(list(rates(rows, ANY).values()))),
         "selections": selections(group),
-        "problems": len(by_problem),
+        "problems": len(answered),
         "attempts": len(by_problem[0]),
         "branches": sum(len(r.ends) for r in rows) / len(rows),
         "ledger": ledger,
         "each": _each(rows, ledger),
         "ended": dict(Counter(r.ended for r in rows)),
         "outcomes": dict(Counter("unparsed" if r.given is None else r.given.outcome for r in rows)),
+        **ungraded.of_trees(rows),
+        "ungraded_problems": len(by_problem) - len(answered),
         "notes": notes(rows),
         "overhead": overhead(sessions),
         "alarm": alarm(group),
@@ -116,18 +122,29 @@ def alarm(group: Group) -> dict[str, Any] | None:
         return None
     problems: list[Scored] = []
     for row in group.rows:
+        if any(row.undecided):
+            continue
         scores = [c.score for c in row.candidates()]
         kept = [score for score in scores if score is not None]
         if len(kept) < len(scores):
             return None
         problems.append(Scored(kept, row.correct))
+    if len(problems) < 2:
+        return None
     found = overoptimisation(problems)
     return {"alarm": found.alarm, "status": found.status, "since": found.since, "worse_than": found.worse_than}
 
 
 def _branches(by_problem: Sequence[Sequence[TreeRow]]) -> float:
-    shares = [[sum(r.correct) / len(r.ends) if r.ends else 0.0 for r in group] for group in by_problem]
-    return math.fsum(math.fsum(group) / len(group) for group in shares) / len(shares)
+    """Share right of the graded branches, per search, then per problem, then over problems."""
+    shares = [[_share(r) for r in group if not r.ends or not all(r.undecided)] for group in by_problem]
+    known = [math.fsum(group) / len(group) for group in shares if group]
+    return math.fsum(known) / len(known)
+
+
+def _share(row: TreeRow) -> float:
+    graded = len(row.ends) - sum(row.undecided)
+    return sum(row.correct) / graded if graded else 0.0
 
 
 def _ledger(rows: Sequence[TreeRow]) -> dict[str, float]:

@@ -131,5 +131,5 @@ def _views(run: SearchedRun) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 def _examples(group: Group) -> list[Any]:
     found: list[Any] = []
     for kind, count in TREES.items():
-        found += [row for row in group.rows if row.right == (kind == "right")][:count]
+        found += [row for row in group.rows if row.graded and row.right == (kind == "right")][:count]
     return found

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ponder.errors import ConfigError
+from ponder.evals import ungraded
 from ponder.evals.attempts import Attempt, AttemptStore, Key, key, make_attempt
 from ponder.evals.measure import weights_identity
-from ponder.evals.runner import Draw, Plan, attempt_seed, fitted, settings_of, shown_interval
+from ponder.evals.runner import Draw, Plan, accuracy_of, attempt_seed, fitted, settings_of, shown_interval
 from ponder.evals.search_rows import tree_row
 from ponder.evals.trees import TreeStore
 from ponder.graders.memory import Memory
-from ponder.intervals import cluster_mean
 from ponder.progress import Bar
 from ponder.search.asks import Strategy
 from ponder.search.drive import LIVE, Driver
@@ -126,6 +126,9 @@ def run_search(
     settings = settings_of(plan)
     keys = [_key(task, d, model, settings, search) for d in wanted]
     missing = [d for d, k in zip(wanted, keys, strict=True) if store.get(k) is None or k not in trees]
+    ungraded.grade_again(
+        task, plan.problems, store, trees, [k for k in keys if store.get(k) is not None and k in trees]
+    )
     samplings = _samplings(engine, plan, missing)
     recorder = Recorder(task, store, trees, search, missing, model, settings, getattr(engine, "tokenizer", None), bar)
     recorder.start([row for k in keys if (row := store.get(k)) is not None and k in trees])
@@ -238,7 +241,7 @@ class Recorder:
         for row in stored:
             self._count(row)
         if self.bar is not None and stored:
-            self.bar.advance(len(stored), accuracy=shown_interval(self._accuracy()))
+            self.bar.advance(len(stored), accuracy=shown_interval(accuracy_of(self.verdicts)))
 
     def done(self, number: int, solution: Solution) -> None:
         """Grade every finished branch, store the tree, then the attempt."""
@@ -279,10 +282,8 @@ class Recorder:
         )
 
     def _count(self, row: Attempt) -> None:
-        self.verdicts.setdefault((row.problem, row.effort or ""), []).append(float(row.correct))
-
-    def _accuracy(self) -> Any:
-        return cluster_mean([sum(v) / len(v) for v in self.verdicts.values()])
+        if row.graded:
+            self.verdicts.setdefault((row.problem, row.effort or ""), []).append(float(row.correct))
 
     def _show(self) -> None:
         if self.bar is None:
@@ -291,7 +292,7 @@ class Recorder:
         left = seconds / self.finished * (len(self.draws) - self.finished)
         self.bar.advance(
             1,
-            accuracy=shown_interval(self._accuracy()),
+            accuracy=shown_interval(accuracy_of(self.verdicts)),
             tokens_per_s=f"{self.tokens / seconds:,.0f}",
             left=f"{left:.0f}s",
         )

@@ -19,12 +19,14 @@ import msgspec
 from ponder.errors import ConfigError, DataError, PonderError, RunError, unknown
 from ponder.evals.attempts import FILE, Attempt, AttemptStore
 from ponder.evals.quickstart_report import FINISHED
+from ponder.evals.ungraded import reasons
 from ponder.runs import read_record
 from ponder.types import EFFORTS, Problem
 
 FILTERS = ("model", "strategy", "effort")
 Setting = tuple[str, str, str]
 """Task, strategy, effort."""
+Groups = Mapping[str, Sequence[Attempt]]
 Name = TypeVar("Name")
 
 
@@ -165,6 +167,18 @@ def matched(a: Side, b: Side) -> list[tuple[Setting, Setting]]:
         ]
         raise DataError(f"{'; '.join(held)}; say which to compare, as in {a.path}:strategy=sample,effort=medium")
     return found
+
+
+def graded_both(a: Groups, b: Groups) -> tuple[list[str], Groups, Groups]:
+    """The problems with a graded attempt on both sides, and each side's graded attempts at them; DataError for none."""
+    known = [name for name in a if all(any(r.graded for r in side[name]) for side in (a, b))]
+    if not known:
+        why = next(iter(reasons(r for side in (a, b) for rows in side.values() for r in rows)), "no attempts")
+        raise DataError(
+            f"no problem could be graded on both sides ({why}); give the evaluation's line again, which grades what is stored"
+        )
+    left, right = ({name: [r for r in side[name] if r.graded] for name in known} for side in (a, b))
+    return known, left, right
 
 
 def _pairs(a: Sequence[Name], b: Sequence[Name]) -> list[tuple[Name, Name]]:

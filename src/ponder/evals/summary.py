@@ -2,16 +2,19 @@
 
 Per problem first, then over problems, so a problem counts once however often it was tried, and every interval is over
 problems (`cluster_mean`). k runs over powers of two up to the smallest number of attempts at any problem, so no k is
-ever estimated from fewer than k attempts.
+ever estimated from fewer than k attempts. Attempts that could not be graded are left out of n and counted (`ungraded`).
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from ponder.errors import WorkError
+from ponder.evals import ungraded
 from ponder.evals.attempts import Attempt
 from ponder.evals.resample import within_pass_at_k
 from ponder.evals.stats import cluster_mean, majority_at_k, pass_at_k, powers_of_two
@@ -37,6 +40,9 @@ class Hacks:
 class Summary:
     """What a set of attempts shows: `pass_at` and `cons_at` by k; `tokens` per attempt; counts by outcome.
 
+    `problems` are those in the means, `attempts` all that were made. `ungraded` attempts are in no rate, and
+    `ungraded_problems` had no other; `reasons` say why, and `least` is pass@1 had they all been wrong.
+
     `within` is pass@1 with its interval over attempts at these very problems, None where some was tried only once.
     `hacks` is the share of attempts that the permissive twin passed and the strict grader did not, None where no twin ran.
     """
@@ -50,6 +56,10 @@ class Summary:
     truncated: int
     within: Interval | None = None
     hacks: Hacks | None = None
+    ungraded: int = 0
+    ungraded_problems: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict[str, int])
+    least: float | None = None
 
     @property
     def pass_at_1(self) -> Interval:
@@ -78,11 +88,27 @@ def by_problem(rows: Iterable[Attempt]) -> dict[str, list[Attempt]]:
     return {problem: sorted(group, key=lambda r: r.attempt) for problem, group in groups.items()}
 
 
+def graded_groups(rows: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    """`by_problem` of the attempts that could be graded; a problem without any is left out."""
+    return by_problem(row for row in rows if row.graded)
+
+
+def rates(rows: Iterable[Attempt]) -> dict[str, float]:
+    """By problem, the share right of its graded attempts; a problem without any is left out."""
+    return {name: sum(r.correct for r in group) / len(group) for name, group in graded_groups(rows).items()}
+
+
 def summarize(rows: Sequence[Attempt], classify: Classify) -> Summary:
-    """The summary of one model, effort and sampling; ValueError when there is no row."""
-    groups = list(by_problem(rows).values())
-    if not groups:
+    """The summary of one model, effort and sampling; ValueError when there is no row, WorkError when none was graded."""
+    tried = by_problem(rows)
+    if not tried:
         raise ValueError("summarize: no attempts")
+    groups = list(graded_groups(rows).values())
+    if not groups:
+        raise WorkError(
+            f"none of the {len(rows)} attempts could be graded: {next(iter(ungraded.reasons(rows)))}; mend that and give the "
+            "same line again, which grades the stored completions"
+        )
     least = min(len(group) for group in groups)
     pass_at: dict[int, Interval] = {}
     cons_at: dict[int, Interval] = {}
@@ -95,11 +121,15 @@ def summarize(rows: Sequence[Attempt], classify: Classify) -> Summary:
         attempts=len(rows),
         pass_at=pass_at,
         cons_at=cons_at,
-        tokens=mean_interval([sum(len(r.tokens) for r in group) / len(group) for group in groups]),
+        tokens=mean_interval([sum(len(r.tokens) for r in group) / len(group) for group in tried.values()]),
         outcomes=dict(Counter(row.outcome for row in rows)),
         truncated=sum(row.finish == "length" for row in rows),
         within=within_pass_at_k([(len(good), sum(good)) for _, good in votes]),
         hacks=_hacks(groups),
+        ungraded=sum(not row.graded for row in rows),
+        ungraded_problems=len(tried) - len(groups),
+        reasons=ungraded.reasons(rows),
+        least=math.fsum(sum(r.correct for r in group) / len(group) for group in tried.values()) / len(tried),
     )
 
 
@@ -121,8 +151,7 @@ def by_effort(rows: Sequence[Attempt], classify: Classify) -> dict[str, Summary]
 
 def by_tag(rows: Sequence[Attempt], problems: Sequence[Problem]) -> dict[str, dict[str, dict[str, Any]]]:
     """pass@1 per value of every tag with 2 to 12 values: tag -> value -> mean, low, high, problems."""
-    groups = by_problem(rows)
-    rate = {name: sum(r.correct for r in group) / len(group) for name, group in groups.items()}
+    rate = rates(rows)
     known = [problem for problem in problems if problem.id in rate]
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for tag in dict.fromkeys(tag for problem in known for tag in problem.tags):
@@ -162,6 +191,10 @@ def plain(summary: Summary) -> dict[str, Any]:
         "tokens": summary.tokens.mean,
         "outcomes": summary.outcomes,
         "truncated": summary.truncated,
+        "ungraded": summary.ungraded,
+        "ungraded_problems": summary.ungraded_problems,
+        "ungraded_reasons": dict(summary.reasons),
+        "least": summary.least,
         "hack_rate": hacks and {**interval_json(hacks.rate), "hacked": hacks.hacked, "decided": hacks.decided},
     }
 

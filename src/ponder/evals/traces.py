@@ -16,6 +16,7 @@ from ponder.types import Problem, Step
 
 Stepper = Callable[[Problem, str], list[Step]]
 SHOWN = {"became right": 3, "stayed right": 1, "stayed wrong": 1, "became wrong": 1}
+UNGRADED = "not graded"
 LONGEST = 4000  # characters of thinking kept in a report
 ATTEMPT_BYTES = 300_000  # of JSON over all attempts shown
 
@@ -32,7 +33,9 @@ def compare_traces(
     kinds: dict[str, list[Problem]] = {kind: [] for kind in SHOWN}
     for problem in problems:
         if problem.id in first[0] and problem.id in first[1]:
-            kinds[_change(first[0][problem.id].correct, first[1][problem.id].correct)].append(problem)
+            pair = first[0][problem.id], first[1][problem.id]
+            kind = _change(pair[0].correct, pair[1].correct) if all(row.graded for row in pair) else UNGRADED
+            kinds.setdefault(kind, []).append(problem)
     chosen = [(kind, p) for kind, many in (shown or SHOWN).items() for p in kinds[kind][:many]]
     return {
         "counts": {kind: len(found) for kind, found in kinds.items()},
@@ -49,10 +52,13 @@ def compare_traces(
 
 
 def single_traces(problems: Sequence[Problem], rows: Sequence[Attempt], steps: Stepper | None) -> dict[str, Any]:
-    """The same for one model: the first two right and the first two wrong."""
+    """The same for one model: the first two right, the first two wrong, and the first two that could not be graded."""
     first = {r.problem: r for r in sorted(rows, key=lambda r: -r.attempt)}
     known = [p for p in problems if p.id in first]
-    kinds = {"right": [p for p in known if first[p.id].correct], "wrong": [p for p in known if not first[p.id].correct]}
+    kinds: dict[str, list[Problem]] = {"right": [], "wrong": []}
+    for p in known:
+        row = first[p.id]
+        kinds.setdefault(("right" if row.correct else "wrong") if row.graded else UNGRADED, []).append(p)
     shown = [
         {"change": kind, "problem": problem_json(p), "after": trace(p, first[p.id], steps)}
         for kind, found in kinds.items()

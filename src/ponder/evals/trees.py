@@ -127,14 +127,24 @@ class TreeRow(TreeKey, frozen=True, forbid_unknown_fields=True, kw_only=True, om
         return self.ends[self.chosen or 0] if self.ends else None
 
     @property
+    def graded(self) -> bool:
+        """Does the grade of the answer given say anything? A search that finished no branch has no answer, which is wrong."""
+        return self.given is None or self.given.score is not None
+
+    @property
     def right(self) -> bool:
-        """Is the answer given right?"""
+        """Is the answer given right? Says nothing where it was not `graded`."""
         return self.given is not None and self.given.correct
 
     @property
     def correct(self) -> list[bool]:
         """Whether each finished branch is right."""
         return [end.correct for end in self.ends]
+
+    @property
+    def undecided(self) -> list[bool]:
+        """Whether each finished branch is one that could not be graded."""
+        return [end.score is None for end in self.ends]
 
     def candidates(self, how: Aggregate | None = None) -> list[Candidate]:
         """The finished branches as a selection sees them; `how` None aggregates scores as their meaning calls for."""
@@ -207,11 +217,11 @@ class TreeStore:
         append_line(self.path, line)
         self._places[row.key] = self.path.stat().st_size - len(line) - 1
 
-    def regrade(self, problems: Iterable[Problem], grader: Grader) -> int:
-        """Grade every finished branch of `problems` again; append and count the rows in which a grade changed."""
+    def regrade(self, problems: Iterable[Problem], grader: Grader, among: Iterable[TreeRow] | None = None) -> int:
+        """Grade every finished branch of `problems` again, or those `among` the rows; append and count rows that changed."""
         known = {problem.id: problem for problem in problems}
         memory, changed = Memory(), 0
-        for row in self:
+        for row in self if among is None else among:
             if row.problem not in known:
                 continue
             grades = memory.grade(grader, [(known[row.problem], row.completion(end)) for end in row.ends])
