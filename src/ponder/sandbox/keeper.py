@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ponder.sandbox.cell import Way, command
+from ponder.sandbox.clock import LONGEST
 from ponder.sandbox.codec import Refused, decode, encode
 from ponder.sandbox.jobs import Job, Level, Result, Status
 from ponder.sandbox.languages import BUILD as BUILD_LIMITS
@@ -109,7 +110,7 @@ class Keeper:
             self._drop_files()
             raise KeeperError(f"the worker is gone: {error}") from None
         self.job, self.runs = job, self.runs + 1
-        self.deadline = time.monotonic() + limits.wall_seconds + GRACE_SECONDS
+        self.deadline = time.monotonic() + LONGEST * limits.wall_seconds + GRACE_SECONDS
 
     def finish(self) -> Result:
         """The result, once the control socket is readable."""
@@ -140,9 +141,7 @@ class Keeper:
         if why == SETUP:
             return result("infra", "the sample could not be started and confined")
         if why in (CPU, WALL) or _killed_by(status, "SIGXCPU"):
-            spent = (
-                f"{limits.wall_seconds:g} s of wall time" if why == WALL else f"{limits.cpu_seconds:g} s of processor"
-            )
+            spent = f"{limits.wall_seconds:g} s of wall time" if why == WALL else f"{limits.cpu_seconds:g} s of processor"
             return result("timeout", f"more than {spent}")
         if why == SPACE:
             return result("output", f"more than {MOST_BYTES >> 20} MiB or {MOST_FILES} files in its folder")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ponder.errors import ConfigError
+from ponder.sandbox.clock import LONGEST
 from ponder.sandbox.codec import Refused, decode
 from ponder.sandbox.jobs import Result
 from ponder.sandbox.remote_fields import unpack
@@ -178,7 +179,7 @@ class Link:
         """Has the pool ended any run, of whomever, in the time that the longest may take?"""
         if done != self._progress[0]:
             self._progress = (cast(int, done), time.monotonic())
-        elif self._flight and time.monotonic() - self._progress[1] > hello.wall_seconds + STALL_SECONDS:
+        elif self._flight and time.monotonic() - self._progress[1] > LONGEST * hello.wall_seconds + STALL_SECONDS:
             raise Broken("the server is alive, but its pool stands still")
 
     async def _pulse(self, channel: Channel) -> None:

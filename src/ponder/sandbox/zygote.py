@@ -25,6 +25,7 @@ ENDED, CPU, WALL, SETUP, SPACE = 0, 1, 2, 3, 4
 LOOK_SECONDS = 0.05  # how often a running sample is looked at, at least
 FORK_TRIES = 3
 CORES = os.cpu_count() or 1
+HELPED = (2, 3)  # modes in which processes of the sample's own do the work: a compiler, a command
 CLEAN_SECONDS = 5.0  # well within the time the parent waits beyond the limits
 PRELOADED = (
     "math cmath re collections itertools functools heapq bisect string random typing operator copy decimal fractions "
@@ -69,7 +70,7 @@ class Zygote:
     def __init__(self, control: socket.socket, level: str, scratch: str, packages: list[str]) -> None:
         sibling("codec")
         self.confine, self.filters, self.harness = sibling("confine"), sibling("filters"), sibling("harness")
-        self.emptying = sibling("scratch")
+        self.emptying, self.clock = sibling("scratch"), sibling("clock")
         self.native = sibling("native") if level == "L3" else None
         self.control, self.level, self.scratch = control, level, scratch
         self.program = self.filters.build()
@@ -127,7 +128,7 @@ class Zygote:
             for descriptor in files:
                 os.close(descriptor)
             token = self.control.recv(TOKEN, socket.MSG_WAITALL)
-            answer = self._supervise(pid, cpu, wall) if pid is not None else (0, 0.0, SETUP)
+            answer = self._supervise(pid, cpu, wall, mode) if pid is not None else (0, 0.0, SETUP)
             self.control.sendall(token + ANSWER.pack(*answer, self._clean()))
 
     def _sample(self, files: list[int], cpu: float, memory: int, size: int, value: int, mode: int) -> None:
@@ -156,15 +157,15 @@ class Zygote:
         finally:
             os._exit(0)
 
-    def _supervise(self, pid: int, cpu: float, wall: float) -> tuple[int, float, int]:
+    def _supervise(self, pid: int, cpu: float, wall: float, mode: int) -> tuple[int, float, int]:
         """Wait for the sample, or end it: wait status, processor seconds, why."""
         why, used, ended = ENDED, 0.0, None
-        deadline, handle = time.monotonic() + wall, _handle(pid)
+        clock, handle = self.clock.Clock(wall, whole=mode in HELPED), _handle(pid)
         pause = min(max(cpu / CORES, 0.002), wall, LOOK_SECONDS if handle is not None else 0.0005)
         try:
             while (ended := _ended(pid, handle, self.control, pause)) is None:
-                used = _clock(pid)
-                left, late = cpu - used, deadline - time.monotonic()
+                used = self.clock.processor_seconds(pid)
+                left, late = cpu - used, clock.left(used)
                 why = CPU if left <= 0 else WALL if late <= 0 else SPACE if self._full() else ENDED
                 if why != ENDED:
                     break
@@ -243,14 +244,6 @@ def _ended(pid: int, handle: int | None, control: socket.socket, pause: float) -
         found, *ended = os.wait4(pid, os.WNOHANG)
         return tuple(ended) if found else None
     return () if handle in events else None
-
-
-def _clock(pid: int) -> float:
-    """Processor seconds of the sample so far, all its threads."""
-    try:
-        return time.clock_gettime((~pid << 3) | 2)
-    except (OSError, OverflowError):
-        return 0.0
 
 
 def _children() -> list[int]:
