@@ -4,6 +4,7 @@ A script maps prompts to the completions to give. A prompt is found by the longe
 before the last assistant mark ("*" fits any). What stands behind that mark is a completion already begun: only completions
 that continue it are eligible, so branching searches work too. The seed picks among the eligible (seed modulo their number;
 temperature 0 takes the first). A script may also be a function (prompt text, seed) → continuation.
+Its tokenizer is the miniature's with bytes for every other character, so any text is spoken as it is written.
 Log-probabilities are all `LOGPROB`. Stop tokens, limits and thinking budgets hold as in every engine.
 """
 
@@ -41,7 +42,7 @@ class ScriptedEngine:
         path: str | None = None,
     ) -> None:
         self.name, self.path, self.context = name, path, context
-        self.tokenizer = tokenizer or Tokenizer.mini()
+        self.tokenizer = tokenizer or Tokenizer.mini(lossless=True)
         self._script = script if callable(script) else {k: _list(k, v) for k, v in script.items()}
         self._spent = Ledger()
         self._lock = threading.Lock()

@@ -5,6 +5,7 @@ question shows are `visible`, the others hidden. Departures from the authors' ha
 examples of its docstrings that have a plain value; MBPP shows the first of its asserts instead of all three, so that two stay
 hidden; QuixBugs keeps the 31 of 41 programs whose tests are plain data; LiveCodeBench's private tests are unpacked without
 running what a pickle may ask for. Values are compared as `==` would for test texts (HumanEval, MBPP), as JSON elsewhere.
+Visible means shown: QuixBugs' first case and public tests that LiveCodeBench's statement leaves out are added to the question.
 Not covered: LiveCodeBench's own data (give its file), few-shot prompts.
 """
 
@@ -113,12 +114,15 @@ def quixbugs(raw: Raw) -> Raw | None:
     calls = [call for call in calls if SLOW.get(name) != call[0][0]]
     near = 1e-2 if name == "sqrt" else 1e-9  # a root is asked for to within its second argument, 0.01 at the least
     reference: dict[str, Any] = {"entry": name, "types": "json", "collect": True, "tolerance": near}
+    question = f"One line of this program is wrong. Repair it.\n\n```python\n{_text(raw, 'buggy').strip()}\n```"
     if len(calls) > 2:
         reference |= {"cases": calls[1:], "visible": {"cases": calls[:1], "entry": name}}
+        given, want = calls[0]
+        question += f"\n\nFor example, `{name}({', '.join(map(repr, given))})` should give `{want!r}`."
     else:
         reference["cases"] = calls
     return {
-        "question": f"One line of this program is wrong. Repair it.\n\n```python\n{_text(raw, 'buggy').strip()}\n```",
+        "question": question,
         "answer": _sound(reference),
         "completion": fenced(_text(raw, "correct")),
         "tags": {"name": name},
@@ -158,8 +162,23 @@ def livecodebench(raw: Raw) -> Raw:
         question += f"\n\nBegin with this:\n```python\n{starter}\n```"
     elif not name:
         question += "\n\nThe program reads standard input and prints the answer."
+    question += _examples(question, public)
     tags = {k: raw[k] for k in ("difficulty", "platform", "contest_date") if k in raw}
     return {"question": question, "answer": _sound(reference), "tags": tags}
+
+
+def _examples(question: str, cases: list[Mapping[str, Any]]) -> str:
+    """The public tests that the statement does not show, as examples; a graded test that is called visible is shown."""
+    told = {line.strip() for line in question.split("\n")}
+    missing = [
+        (given, want)
+        for given, want in ((str(case["input"]).strip(), str(case["output"]).strip()) for case in cases)
+        if not all(
+            line.strip() in told or (len(line.strip()) > 1 and line.strip() in question)
+            for line in f"{given}\n{want}".split("\n")
+        )
+    ]
+    return "".join(f"\n\nExample input:\n{given}\nExample output:\n{want}" for given, want in missing)
 
 
 def _tests(cases: list[Mapping[str, Any]], name: str) -> dict[str, Any]:

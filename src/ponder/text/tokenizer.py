@@ -145,17 +145,24 @@ class Tokenizer:
         return cls(inner, template if isinstance(template, str) else "{{ messages[-1].content }}", config)
 
     @classmethod
-    def mini(cls) -> Tokenizer:
+    def mini(cls, lossless: bool = False) -> Tokenizer:
         """The miniature's tokenizer: printable ASCII, the numbers 10 to 99, definitions `a=` to `z=`, roles, think, effort.
 
-        Two digits become one token only when no third digit stands beside them, so text and ids map one to one.
+        Two digits become one token only when no third digit stands beside them, so text and ids map one to one. Any other
+        character is `<|unk|>`; with `lossless` it is its UTF-8 bytes, 256 more ids behind those of the miniature.
         """
         definitions = [f"{chr(c)}=" for c in range(97, 123)]
         plain = [chr(c) for c in range(32, 127)] + ["\n"] + [str(n) for n in range(10, 100)] + definitions
         vocab = {token: i for i, token in enumerate([*MINI_SPECIALS, *plain])}
-        inner = tokenizers.Tokenizer(models.WordLevel(vocab, unk_token="<|unk|>"))
+        if lossless:
+            vocab |= {f"<0x{byte:02X}>": len(vocab) + byte for byte in range(256)}
+            # without merges and with whole pieces looked up first, BPE is the word list that knows bytes
+            inner = tokenizers.Tokenizer(models.BPE(vocab, [], byte_fallback=True, ignore_merges=True))
+            inner.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+        else:
+            inner = tokenizers.Tokenizer(models.WordLevel(vocab, unk_token="<|unk|>"))
+            inner.decoder = decoders.Fuse()
         inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?<!\d)[1-9]\d(?!\d)|[a-z]=|[\s\S]"), "isolated")
-        inner.decoder = decoders.Fuse()
         inner.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in MINI_SPECIALS])
         config = {"eos_token": "<|end|>", "pad_token": "<|pad|>", "unk_token": "<|unk|>", "ponder_mini": True}
         return cls(inner, MINI_TEMPLATE, config)
