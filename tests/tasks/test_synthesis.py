@@ -211,3 +211,18 @@ def test_demonstrated_cheats_are_as_many_as_asked_for() -> None:
     problems = task.problems("train", 200)
     cheats = sum(task.demonstrate(p, "low", rng).text.endswith(synthesis.CHEATS) for p in problems)
     assert 30 <= cheats <= 70
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_demonstration_is_sound_line_by_line_and_a_slip_breaks_it_from_there_on(words: bool) -> None:
+    task = tasks.get("synthesis", words=words)
+    for problem in task.problems("train", 20):
+        answer = task.demonstrate(problem, "low", random.Random(0)).text.removeprefix("<think></think>")
+        lines = answer.split("\n")
+        for n in range(1, len(lines) + 1):
+            steps = task.answer_steps(problem, "\n".join(lines[:n]) + "\n")
+            assert [s.text for s in steps] == lines[:n] and all(s.sound and s.alive for s in steps)
+        slip = len(lines) // 2
+        steps = task.answer_steps(problem, "\n".join([*lines[:slip], "  x=x+99", *lines[slip + 1 :], " x=x+1"]))
+        assert [s.sound for s in steps] == [i < slip for i in range(len(lines) + 1)]
+        assert lines[slip] in steps[slip].reason and "the end" in steps[-1].reason

@@ -132,8 +132,10 @@ class Synthesis:
                 break
         program = rng.choice(CHEATS) if rng.random() < self.cheats else python(said)
         thinking = "".join(f"{line}\n" for line in lines)
-        answer = f"```python\n{program}\n```" if self.words else program
-        return Demonstration(problem, f"<think>{thinking}</think>{answer}", effort)
+        return Demonstration(problem, f"<think>{thinking}</think>{self._answer(program)}", effort)
+
+    def _answer(self, program: str) -> str:
+        return f"```python\n{program}\n```" if self.words else program
 
     def _slip(self, s: Stage, rng: random.Random) -> Stage:
         wrong = faults(s) if rng.random() < self.noise else []
@@ -163,6 +165,19 @@ class Synthesis:
                 plan.append(line)
             good = good and not reason
             found.append(Step(line, not reason, good or None, reason))
+        return found
+
+    def answer_steps(self, problem: Problem, answer: str) -> list[Step]:
+        """Exact labels of a beginning of a program: a line is sound while it and all before it are what the description
+        says. Whoever knows that the whole program passes its tests goes by that: a few right programs are written otherwise."""
+        stages = read(problem.canonical)
+        assert stages is not None
+        wanted = self._answer(python(stages)).split("\n")
+        found, good = list[Step](), True
+        for i, line in enumerate(answer.removesuffix("\n").split("\n")):
+            want = wanted[i] if i < len(wanted) else "the end of the program"
+            good = good and line == want
+            found.append(Step(line, good, good, "" if good else f"the description says {want}"))
         return found
 
 

@@ -201,7 +201,10 @@ class DrawnPart:
         if self.labels and self.ends and hasattr(task, "steps"):
             decode = self.engine.tokenizer.decode  # type: ignore[attr-defined]
             texts = [decode(ids[a:b]) for a, b in zip(starts, (*starts[1:], len(ids)), strict=True)]
-            labels = tuple(exact.labels(task.steps, problem, texts, correct if finished else None, self.labels))
+            ended = correct if finished else None
+            labels = tuple(
+                exact.labels(task.steps, problem, texts, ended, self.labels, getattr(task, "answer_steps", None))
+            )
         return LabelledSample(
             problem=problem.id,
             messages=problem.messages,

@@ -16,6 +16,9 @@ from tiny_interpreter import run
 
 from ponder.errors import ConfigError, DataError, WorkError
 from ponder.tasks import mutants as ms
+from ponder.text import Tokenizer
+from ponder.text.steps import cut, step_ids
+from ponder.training.labelled import tokenized
 from ponder.types import Demonstration, Grade, Message, Problem
 from ponder.verifiers import samples
 from ponder.verifiers.labels import layout
@@ -304,6 +307,21 @@ def test_a_compact_reference_has_compact_rows():
         text = "".join(row.texts).removeprefix("<think></think>")
         assert layout.compact(text + "\n") == text + "\n" and ast.parse(text)
     assert layout.compact('x = """a\nb"""\n') is None and layout.laid_out(("x = (\n",)) == ("x = (\n",)
+
+
+def test_compact_rows_are_cut_where_a_search_with_a_small_model_cuts():
+    program = "def f(x):\n if x>2:\n  x=x+1\n else:\n  x=x+2\n return x"
+    check = lambda trials: [t.program == ms.mutated(ms.parse(program), ()).text for t in trials]  # noqa: E731
+    reference = mu.Reference(PROBLEM, program, before="<think></think>", after="")
+    rows = mu.rows([reference], check, mu.Recipe(mutants=30, faults=1), mu.Counts())
+    tokenizer = Tokenizer.mini()
+    for row in rows:
+        ids = tokenizer.encode("".join(row.texts))
+        assert tokenized(row, tokenizer).starts == cut(ids, step_ids(tokenizer)) and len(row.labels) == len(row.texts)
+    labels = {"".join(row.texts[1:]): row.labels for row in rows}
+    assert labels[" if x>2:\n  x=x+1\n else:\n  x=x-2\n return x"] == (1, 1, 1, None, 0, 0)
+    assert labels[" if x>2:\n  x=x-1\n else:\n  x=x+2\n return x"] == (1, 1, 0, 0, 0, 0)
+    assert labels[" if x>2:\n  x=x+1\n else:\n  x=x+2\n return None"] == (1, 1, 1, 1, 1, 0)
 
 
 @settings(max_examples=50, deadline=None)

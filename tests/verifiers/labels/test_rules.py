@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from verifier_fakes import Oracle
 
 from ponder import tasks
+from ponder.tasks import tinycode
 from ponder.types import Message, Problem, Step
 from ponder.verifiers.judge import Judge
 from ponder.verifiers.labels import consensus, exact, judged, reflective
@@ -186,3 +187,17 @@ def test_nothing_to_label() -> None:
 
     assert exact.labels(stepper, Problem.from_text("q"), [], True) == []
     assert exact.labels(stepper, Problem.from_text("q"), ["<think>", "\n", "</think>4"], True) == [None, None, 1]
+
+
+def test_steps_of_an_answer_are_not_dead_thinking() -> None:
+    """The lines of a program behind the thinking: right where the program is, else by what the task knows, else unknown."""
+    task = tasks.get("synthesis")
+    problem = task.problem(tinycode.read("+7;*2"))
+    steps = ["<think></think>def f(x):\n", " x=x+7\n", " x=x*3\n", " return x"]
+    assert exact.labels(task.steps, problem, steps, False, answers=task.answer_steps) == [1, 1, 0, 0]
+    assert exact.labels(task.steps, problem, steps, False, "value", task.answer_steps) == [1, 1, 0, 0]
+    assert exact.labels(task.steps, problem, steps, None, answers=task.answer_steps) == [1, 1, 0, None]
+    assert exact.labels(task.steps, problem, steps, True, answers=task.answer_steps) == [1, 1, 1, 1]
+    assert exact.labels(task.steps, problem, steps, False) == [None, None, None, 0]
+    planned = ["<think>+7\n", "*3\n", "</think>def f(x):\n", "\n", " x=x+8"]
+    assert exact.labels(task.steps, problem, planned, False, answers=task.answer_steps) == [1, 0, 1, None, 0]

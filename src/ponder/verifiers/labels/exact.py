@@ -22,19 +22,28 @@ SEPARATORS = ";"
 
 
 def labels(
-    stepper: Stepper, problem: Problem, steps: Sequence[str], correct: bool | None, kind: Kind = "correctness"
+    stepper: Stepper,
+    problem: Problem,
+    steps: Sequence[str],
+    correct: bool | None,
+    kind: Kind = "correctness",
+    answers: Stepper | None = None,
 ) -> list[float | None]:
     """A label per step of a solution's text `steps` (think tags included). `correct` None: it never came to an answer.
+    `answers` is the task's `answer_steps`, where it has one.
 
-    The task is asked about the thinking up to each step's end, so no step is judged by what comes after it.
+    The task is asked about the text up to each step's end, so no step of a wrong solution is judged by what comes after it.
     """
     found: list[float | None] = []
     written, before = "", list[Step]()
     for text in steps:
         written += text
-        thinking = written.removeprefix("<think>").split("</think>")[0]
+        thinking, closed, answer = written.removeprefix("<think>").partition("</think>")
+        if closed:
+            found.append(_in_answer(answers, problem, answer, correct, kind) if text.strip() else None)
+            continue
         lines = stepper(problem, thinking.rstrip(SEPARATORS)) if thinking.strip("\n" + SEPARATORS) else []
-        if not text.removeprefix("<think>").strip("\n " + SEPARATORS) or "</think>" in text:
+        if not text.removeprefix("<think>").strip("\n " + SEPARATORS):
             found.append(None)
         elif len(lines) > len(before) or lines[-1:] != before[-1:]:
             found.append(label(lines, kind))
@@ -44,6 +53,15 @@ def labels(
     if found:
         found[-1] = None if correct is None else float(correct)
     return found
+
+
+def _in_answer(
+    answers: Stepper | None, problem: Problem, answer: str, correct: bool | None, kind: Kind
+) -> float | None:
+    """The label of the last step of `answer`, a beginning of the whole."""
+    if answers is None or not answer.strip():
+        return None
+    return 1.0 if correct else label(answers(problem, answer), kind)
 
 
 def label(lines: Sequence[Step], kind: Kind) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import tokenize
+from collections.abc import Sequence
 
 _WORDS = (tokenize.NAME, tokenize.NUMBER, tokenize.STRING)
 _SILENT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER, tokenize.COMMENT)
@@ -43,3 +44,20 @@ def laid_out(steps: tuple[str, ...]) -> tuple[str, ...]:
         return steps
     lines = iter(written.splitlines(keepends=True))
     return tuple("".join(next(lines) for _ in range(step.count("\n"))) for step in steps)
+
+
+def by_line(steps: Sequence[str], labels: Sequence[float | None]) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
+    """The steps cut at every line's end, where a search with a small model cuts them too (`text.steps`), and their labels.
+
+    A line in front of a step's last one, such as `else:`, is right where its step is and wrong where the step before is;
+    between a right step and one that is wrong or unknown, nobody has checked the program up to it.
+    """
+    lines: list[str] = []
+    found: list[float | None] = []
+    before: float | None = 1.0
+    for step, label in zip(steps, labels, strict=True):
+        mine = step.splitlines(keepends=True)
+        lines += mine
+        found += [1.0 if label == 1.0 else 0.0 if before == 0.0 else None] * (len(mine) - 1) + [label]
+        before = label
+    return tuple(lines), tuple(found)

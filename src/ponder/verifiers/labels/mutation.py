@@ -2,7 +2,7 @@
 
 The label of a step is whether the program up to it, continued as the reference goes on, still passes the tests; the first
 step that breaks them and everything after it are 0. After HGS-PRM (Ma et al. 2023, arXiv 2310.10080), which mutates the
-syntax trees of MBPP's references and lets the unit tests judge. Departures: a step is a statement where theirs is a line;
+syntax trees of MBPP's references and lets the unit tests judge. Departures: a step is a statement, theirs a line;
 a program can have several faults, each judged apart; a mutant that passes is left out where they call its line neutral;
 the operators are ours (`mutants`). Programs run elsewhere, through a `Check`; none runs in this process.
 
@@ -24,7 +24,7 @@ from ponder.errors import ConfigError, DataError, WorkError
 from ponder.graders.programs import program_of
 from ponder.tasks.mutants import Edit, Written, edits, fingerprint, mutated, parse
 from ponder.types import Demonstration, Effort, Grade, Problem, Split
-from ponder.verifiers.labels.layout import compact, laid_out
+from ponder.verifiers.labels.layout import by_line, compact, laid_out
 from ponder.verifiers.samples import LabelledSample, check
 
 TRIES = 10
@@ -142,8 +142,7 @@ def rows(
     sound = _sound(references, passes, recipe, counts)
     for one in sound:
         one.mutants = mutants(one.tree, recipe, counts)
-    asked = {(i, text) for i, one in enumerate(sound) for m in one.mutants for text in m.prefixes}
-    keys = sorted(asked)
+    keys = sorted({(i, text) for i, one in enumerate(sound) for m in one.mutants for text in m.prefixes})
     verdicts = dict(zip(keys, _verdicts(passes, [sound[i].trial(text) for i, text in keys]), strict=True))
     found: list[LabelledSample] = []
     for i, one in enumerate(sound):
@@ -153,9 +152,8 @@ def rows(
         for mutant in one.mutants:
             judged = [verdicts[i, text] for text in mutant.prefixes]
             if judged[-1] is False:
-                kinds = "+".join(fault.operator for fault in mutant.faults)
-                steps = labels(mutant, judged)
-                found.append(row(one.reference, mutant.program, steps, False, f"mutation {kinds}", split, effort))
+                kinds = "mutation " + "+".join(fault.operator for fault in mutant.faults)
+                found.append(row(one.reference, mutant.program, labels(mutant, judged), False, kinds, split, effort))
             elif judged[-1]:
                 counts.survived += 1
             else:
@@ -243,9 +241,8 @@ def labels(mutant: Mutant, verdicts: Sequence[bool | None]) -> list[float | None
     broken = False
     for place in mutant.program.places:
         met = sum(fault.statement <= place for fault in mutant.faults)
-        verdict = verdicts[met - 1] if met else True
         broken = broken or any(v is False for v in verdicts[:met])
-        found.append(0.0 if broken else None if verdict is None else 1.0)
+        found.append(0.0 if broken else None if met and verdicts[met - 1] is None else 1.0)
     return found
 
 
@@ -258,8 +255,11 @@ def row(
     split: Split | None = None,
     effort: Effort | None = None,
 ) -> LabelledSample:
-    """A row of the one format that verifiers train on: the program where the reference stood, a step per statement."""
-    problem, texts = reference.problem, list(laid_out(program.steps) if reference.compact else program.steps)
+    """The program where the reference stood, as a row to train on: a step per statement, in compact layout per line."""
+    problem, steps = reference.problem, program.steps
+    if reference.compact:
+        steps, step_labels = by_line(laid_out(steps), step_labels)
+    texts = list(steps)
     texts[0] = reference.before + texts[0]
     texts[-1] = texts[-1].removesuffix("\n") + reference.after
     sample = LabelledSample(

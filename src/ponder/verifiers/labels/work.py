@@ -125,9 +125,8 @@ class Work:
 
     def _labels(self, solved: Sequence[Solved], prompts: dict[str, tuple[int, ...]]) -> list[Labels]:
         if self.how == "exact":
-            return [
-                exact.labels(self.task.steps, s.problem, self.texts(s), _answered(s), self.own_kind()) for s in solved
-            ]
+            stepper, answers, kind = self.task.steps, getattr(self.task, "answer_steps", None), self.own_kind()
+            return [exact.labels(stepper, s.problem, self.texts(s), _answered(s), kind, answers) for s in solved]
         judged_labels = self._judged(solved) if self.how in ("judge", "consensus") else []
         if self.how == "judge":
             return judged_labels
