@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ponder.sandbox.jobs import Job, Level, Limits, Result
 
 PROBE = """
-import ctypes, os, socket
+import ctypes, fcntl, os, socket
 def probe(secret, target):
     leaks = []
     def attempt(name, action):
@@ -31,6 +31,7 @@ def probe(secret, target):
             raise OSError(ctypes.get_errno())
     attempt("read a file", lambda: open(secret).close())
     attempt("write a file", lambda: os.close(os.open(secret, os.O_WRONLY | os.O_APPEND)))
+    attempt("cut a file", lambda: os.truncate(secret, 0))
     attempt("delete a file", lambda: os.unlink(secret))
     attempt("list the root folder", lambda: os.listdir("/"))
     attempt("read /proc", lambda: open("/proc/self/status").close())
@@ -40,8 +41,10 @@ def probe(secret, target):
     attempt("signal its parent", lambda: os.kill(os.getppid(), 0))
     attempt("signal the caller", lambda: os.kill(target, 0))
     attempt("signal everyone", lambda: os.kill(-1, 0))
+    attempt("have the kernel signal its parent", lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid()))
     attempt("fork", child)
-    attempt("make a user namespace", lambda: call(272, 0x10000000))
+    unshare = 272 if os.uname().machine == "x86_64" else 97
+    attempt("make a user namespace", lambda: call(unshare, 0x10000000))
     attempt("execute a program", lambda: os.execv("/bin/true", ["true"]))
     return leaks
 """
