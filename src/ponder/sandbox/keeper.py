@@ -141,7 +141,9 @@ class Keeper:
         if why == SETUP:
             return result("infra", "the sample could not be started and confined")
         if why in (CPU, WALL) or _killed_by(status, "SIGXCPU"):
-            spent = f"{limits.wall_seconds:g} s of wall time" if why == WALL else f"{limits.cpu_seconds:g} s of processor"
+            spent = (
+                f"{limits.wall_seconds:g} s of wall time" if why == WALL else f"{limits.cpu_seconds:g} s of processor"
+            )
             return result("timeout", f"more than {spent}")
         if why == SPACE:
             return result("output", f"more than {MOST_BYTES >> 20} MiB or {MOST_FILES} files in its folder")
