@@ -101,7 +101,9 @@ class Rewards:
         return [self._sample(completion, found) for (_, _, completion), found in zip(asked, grades, strict=True)]
 
     def _sample(self, completion: Completion, grades: Mapping[str, Grade]) -> Sample:
-        scores = {name: grade.score for name, grade in grades.items() if self.weights[name]}  # a part may only be watched
+        scores = {
+            name: grade.score for name, grade in grades.items() if self.weights[name]
+        }  # a part may only be watched
         missing = any(score is None for score in scores.values())
         reward = None if missing else sum(self.weights[n] * float(s) for n, s in scores.items() if s is not None)
         return Sample(completion, grades, reward)
