@@ -22,7 +22,10 @@ def drawn(engine: Any, problems: int = 80, n: int = 16) -> tuple[Pool, list[Draw
     asked = task.problems("dev", problems)
     rig = Rig(engine, None, task, 0)
     solutions = Driver(engine).run([pools.job_of(rig, Point("vote", n), p, False) for p in asked])
-    rows = [pools.drawn("p", task, p, s, 0.0) for p, s in zip(asked, solutions, strict=True)]
+    rows = [
+        pools.drawn("p", p, s, [task.grader.grade(p, c).correct for c in s.completions], 0.0)
+        for p, s in zip(asked, solutions, strict=True)
+    ]
     values = np.array([[(pools.accuracy(r, p), pools.tokens(r, p)) for p in POINTS] for r in rows])
     return Pool(tuple(POINTS), n), rows, Curve(values[..., 0].copy(), values[..., 1].copy())
 
