@@ -57,6 +57,8 @@ class LabelConfig(Config):
     """Of mutation: most faults in one mutant."""
     seconds: Annotated[float, Meta(gt=0, le=1000)] = 1.0
     """Of mutation: processor time after which a mutant's test counts as failed, unless the reference itself is slow."""
+    reader: str = ""
+    """Of mutation: a model that reads the rows once, so that verifiers with inputs = "logprobs" can learn from them."""
     soft: bool = False
     """Label by the share of right rollouts instead of by whether any was right."""
     kind: Literal["correctness", "value"] | None = None
@@ -152,7 +154,13 @@ def _mutation(config: LabelConfig, task: Any) -> tuple[MutationWork, str]:
     if config.kind == "value":
         raise ConfigError("labels by mutation are of kind 'correctness'; only exact labels can be of either kind")
     recipe = Recipe(config.mutants, config.faults, seed=config.seed, seconds=config.seconds)
-    return MutationWork(task, recipe, config.split, config.effort), "reference"
+    work, identity = MutationWork(task, recipe, config.split, config.effort), "reference"
+    if config.reader:
+        from ponder.evals import measure
+
+        work.reader = measure.open_engine(config.reader, config.device, config.rows)
+        identity = measure.weights_identity(work.reader.name, getattr(work.reader, "path", ""))
+    return work, identity
 
 
 def _drawn(config: LabelConfig, task: Any) -> tuple[Work, str]:

@@ -18,9 +18,8 @@ import numpy as np
 from ponder.evals.resample import percentile, resampled_means
 from ponder.evals.steps import Localisation, best_threshold, first_error, first_wrong, localisation
 from ponder.intervals import Interval
-from ponder.training.labelled import tokenized
 from ponder.training.scores import auc
-from ponder.verifiers.samples import LabelledSample
+from ponder.verifiers.samples import LabelledSample, tokenized
 
 Scores = Sequence[Sequence[float]]
 DRAWS = 1000

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 
 from ponder.errors import ConfigError, DataError
@@ -27,7 +26,7 @@ from ponder.training.sources import BLOCK, Problems, Shuffled, check_entry, fits
 from ponder.types import Completion, Effort, Engine, Grade, Problem, Request
 from ponder.verifiers import samples as files
 from ponder.verifiers.labels import exact
-from ponder.verifiers.samples import LabelKind, LabelledSample
+from ponder.verifiers.samples import LabelKind, LabelledSample, tokenized
 
 FILE_KEYS = ("file", "held_out", "weight", "limit")
 
@@ -64,21 +63,6 @@ def to_example(sample: LabelledSample, ask: Ask, tokenizer: Tokenizer, where: st
         features = np.concatenate((np.zeros((start, 4)), features_of(np.array(sample.logprobs, dtype=np.float32))))
         features = features.astype(np.float32)
     return Example(ids, trainable, targets=targets, features=features)
-
-
-def tokenized(sample: LabelledSample, tokenizer: Tokenizer, where: str = "") -> LabelledSample:
-    """The sample itself, or one that holds only texts with its steps encoded one by one."""
-    if sample.token_ids:
-        return sample
-    pieces = [tokenizer.encode(text) for text in sample.texts]
-    if not all(pieces):
-        raise DataError(f"{where}: a step without text")
-    starts = np.cumsum([0, *map(len, pieces)])[:-1]
-    prompt = sample.prompt_ids or tokenizer.render(sample.messages, sample.effort)
-    ids = [*(i for piece in pieces for i in piece), *(tokenizer.stop_ids[:1] if sample.finished else ())]
-    return msgspec.structs.replace(
-        sample, prompt_ids=tuple(prompt), token_ids=tuple(ids), starts=tuple(int(i) for i in starts)
-    )
 
 
 class Part(Protocol):

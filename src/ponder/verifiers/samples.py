@@ -8,15 +8,17 @@ whoever trains encodes them. Not covered: rows larger than memory, compressed fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from ponder.errors import DataError
+from ponder.errors import ConfigError, DataError
 from ponder.files import append_line
-from ponder.types import Effort, Message, Split, Trace
+from ponder.text.tokenizer import Tokenizer
+from ponder.types import Effort, Engine, Message, Split, Trace
 
 LabelKind = Literal["correctness", "value"]
 """What step labels mean: correctness = is this step right; value = can the answer still be right after it (or how often)."""
@@ -88,6 +90,35 @@ def check(sample: LabelledSample, where: str) -> LabelledSample:
     if any(i < 0 for i in (*sample.prompt_ids, *sample.token_ids)):
         raise DataError(f"{where}: a token id below 0")
     return sample
+
+
+def tokenized(sample: LabelledSample, tokenizer: Tokenizer, where: str = "") -> LabelledSample:
+    """The sample itself, or one that holds only texts with its steps encoded one by one."""
+    if sample.token_ids:
+        return sample
+    pieces = [tokenizer.encode(text) for text in sample.texts]
+    if not all(pieces):
+        raise DataError(f"{where}: a step without text")
+    starts = tuple(accumulate(map(len, pieces[:-1]), initial=0))
+    prompt = sample.prompt_ids or tokenizer.render(sample.messages, sample.effort)
+    ids = [*(i for piece in pieces for i in piece), *(tokenizer.stop_ids[:1] if sample.finished else ())]
+    return msgspec.structs.replace(sample, prompt_ids=tuple(prompt), token_ids=tuple(ids), starts=starts)
+
+
+def read_by(engine: Engine, samples: Sequence[LabelledSample]) -> list[LabelledSample]:
+    """The samples in the tokens of `engine`, with the log-probabilities it gives them: one forward pass, nothing drawn.
+
+    Heads with `inputs = "logprobs"` learn from such rows as from the engine's own samples at temperature 1.
+    """
+    tokenizer = getattr(engine, "tokenizer", None)
+    if tokenizer is None:
+        raise ConfigError(f"engine '{engine.name}' has no tokenizer, so it can not read labelled rows")
+    rows = [tokenized(sample, tokenizer, f"problem {sample.problem}") for sample in samples]
+    found = engine.logprobs([row.prompt_ids + row.token_ids for row in rows]) if rows else []
+    return [
+        msgspec.structs.replace(row, logprobs=tuple(line[len(row.prompt_ids) :]))
+        for row, line in zip(rows, found, strict=True)
+    ]
 
 
 def write(path: str | Path, samples: Iterable[LabelledSample]) -> int:

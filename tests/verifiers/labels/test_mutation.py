@@ -18,7 +18,6 @@ from ponder.errors import ConfigError, DataError, WorkError
 from ponder.tasks import mutants as ms
 from ponder.text import Tokenizer
 from ponder.text.steps import cut, step_ids
-from ponder.training.labelled import tokenized
 from ponder.types import Demonstration, Grade, Message, Problem
 from ponder.verifiers import samples
 from ponder.verifiers.labels import layout
@@ -317,7 +316,9 @@ def test_compact_rows_are_cut_where_a_search_with_a_small_model_cuts():
     tokenizer = Tokenizer.mini()
     for row in rows:
         ids = tokenizer.encode("".join(row.texts))
-        assert tokenized(row, tokenizer).starts == cut(ids, step_ids(tokenizer)) and len(row.labels) == len(row.texts)
+        assert samples.tokenized(row, tokenizer).starts == cut(ids, step_ids(tokenizer)) and len(row.labels) == len(
+            row.texts
+        )
     labels = {"".join(row.texts[1:]): row.labels for row in rows}
     assert labels[" if x>2:\n  x=x+1\n else:\n  x=x-2\n return x"] == (1, 1, 1, None, 0, 0)
     assert labels[" if x>2:\n  x=x-1\n else:\n  x=x+2\n return x"] == (1, 1, 0, 0, 0, 0)

@@ -8,7 +8,9 @@ import pytest
 
 from ponder import config
 from ponder.cli.label import LabelConfig, run, show
+from ponder.engines import ScriptedEngine
 from ponder.errors import ConfigError
+from ponder.evals import measure
 from ponder.verifiers import samples
 
 PROGRAMS = {
@@ -86,3 +88,26 @@ def test_what_can_not_be_labelled_so(tmp_path):
         run(settings(tmp_path / "x.jsonl", task="chain"))
     with pytest.raises(ConfigError, match="'correctness'"):
         run(settings(tmp_path / "x.jsonl", task="chain", kind="value"))
+
+
+class Reader(ScriptedEngine):
+    def logprobs(self, token_ids):
+        return [[-float(i) for i in range(len(ids))] for ids in token_ids]
+
+
+def test_a_reader_gives_the_rows_its_log_probabilities(task, tmp_path, monkeypatch):
+    plain, read = tmp_path / "plain.jsonl", tmp_path / "read.jsonl"
+    run(settings(plain, problems=2))
+    reader = Reader({})
+    monkeypatch.setattr(measure, "open_engine", lambda *_: reader)
+    found = run(settings(read, problems=2, reader="scripted:x"))
+    rows = list(samples.read(read))
+    for before, row in zip(samples.read(plain), rows, strict=True):
+        assert reader.tokenizer.decode(row.token_ids[:-1]) == "".join(before.texts) and row.labels == before.labels
+        assert row.token_ids[-1] in reader.tokenizer.stop_ids and len(row.starts) == len(row.labels)
+        start = len(row.prompt_ids)
+        assert row.prompt_ids == tuple(reader.encode(row.messages, None))
+        assert row.logprobs == tuple(-float(i) for i in range(start, start + len(row.token_ids)))
+    assert found["samples"] == len(rows) > 2
+    with pytest.raises(ConfigError, match="no tokenizer"):
+        samples.read_by(type("Blind", (), {"name": "blind"})(), rows)

@@ -1,7 +1,8 @@
 """`ponder label --how mutation`: the batches of problems that `mutation` labels, and what became of them.
 
-Nothing is drawn from a model. A task takes part when its grader runs programs in batches (`check_many`) and it has a
-demonstration for its problems, such as humaneval, mbpp and quixbugs; problems without one are an error of the task.
+Nothing is drawn from a model; a `reader` reads the rows, so that they have its log-probabilities. A task takes part when its
+grader runs programs in batches (`check_many`) and it has a demonstration for its problems, such as humaneval, mbpp and
+quixbugs; problems without one are an error of the task.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any
 
 from ponder.errors import ConfigError
 from ponder.graders.code import CodeGrader
-from ponder.types import Demonstration, Effort, Ledger, Problem, Split
+from ponder.types import Demonstration, Effort, Engine, Ledger, Problem, Split
 from ponder.verifiers.labels import mutation
 from ponder.verifiers.labels.book import Counts
 from ponder.verifiers.labels.mutation import Recipe, Reference, by_grader
 from ponder.verifiers.labels.work import tally
-from ponder.verifiers.samples import LabelKind, LabelledSample
+from ponder.verifiers.samples import LabelKind, LabelledSample, read_by
 
 COUNTS = ("references", "failing", "unread", "same", "survived", "unknown")
 
@@ -32,6 +33,7 @@ class MutationWork:
     split: Split | None = None
     effort: Effort | None = None
     check: mutation.Check | None = None
+    reader: Engine | None = None
     counts: Counts = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
@@ -49,8 +51,8 @@ class MutationWork:
 
     @property
     def ledger(self) -> Ledger:
-        """Labels by mutation cost no token."""
-        return Ledger()
+        """What the reader read; the labels themselves cost no token."""
+        return Ledger() if self.reader is None else self.reader.ledger
 
     def own_kind(self) -> LabelKind:
         """What the labels mean."""
@@ -67,6 +69,8 @@ class MutationWork:
         met = mutation.Counts(references=found.count(None), unread=found.count(None))
         known = [reference for reference in found if reference is not None]
         rows = mutation.rows(known, self.check, self.recipe, met, split=self.split, effort=self.effort)
+        if self.reader is not None:
+            rows = read_by(self.reader, rows)
         for name, value in {**{k: asdict(met)[k] for k in COUNTS}, "problems": len(problems), **tally(rows)}.items():
             self.counts[name] = self.counts.get(name, 0) + value
         return rows
