@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec import structs
 
 from ponder.evals.step_report import (
     auc_interval,
     halves,
+    likelihood,
     position,
     position_and_length,
     report,
@@ -85,3 +87,10 @@ def test_what_does_not_fit_is_said():
     with pytest.raises(ValueError, match="2 scores for 3 steps of problem p"):
         report("short", [[0.5, 0.5]], [sample("p", [1.0, 1.0, 0.0])])
     assert truths(sample("p", [None, 1.0, 0.0])) == [None, True, False]
+
+
+def test_likelihood_by_hand() -> None:
+    given = LabelledSample(problem="a", messages=(), token_ids=(5, 6, 7), starts=(0, 2), logprobs=(-1.0, -2.0, -0.5))
+    assert likelihood(given) == [-3.0, -3.5]
+    with pytest.raises(ValueError, match="problem a has no log-probabilities"):
+        likelihood(structs.replace(given, logprobs=()))

@@ -12,6 +12,7 @@ from ponder import config as configs
 from ponder.training import grpo, sft
 from ponder.training.grpo import GRPOConfig
 from ponder.training.grpo_settings import Asker
+from ponder.training.process import ProcessConfig
 from ponder.training.rollouts import Rewards
 from ponder.training.sft import SFTConfig
 
@@ -32,6 +33,11 @@ def test_rewards(name: str) -> None:
     assert (ask.problem.task, ask.grader.require, ask.grader.twin) == ("synthesis", "L2", 1.0)
     paid = {part for part, weight in Rewards(config.rewards).weights.items() if weight}
     assert paid == ({"task"} if name == "grpo" else {"loose"})
+
+
+def test_a_verifier_of_programs() -> None:
+    config = configs.load(ProcessConfig, RECIPES / "process.toml")
+    assert (config.inputs, config.labels) == ("logprobs", "correctness")
 
 
 @pytest.mark.slow

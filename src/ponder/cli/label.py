@@ -158,8 +158,8 @@ def _mutation(config: LabelConfig, task: Any) -> tuple[MutationWork, str]:
     if config.reader:
         from ponder.evals import measure
 
-        work.reader = measure.open_engine(config.reader, config.device, config.rows)
-        identity = measure.weights_identity(work.reader.name, getattr(work.reader, "path", ""))
+        work.reader = engine = measure.open_engine(config.reader, config.device, config.rows)
+        identity = measure.weights_identity(engine.name, engine.path)
     return work, identity
 
 

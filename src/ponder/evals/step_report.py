@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from ponder.evals.resample import percentile, resampled_means
 from ponder.evals.steps import Localisation, best_threshold, first_error, first_wrong, localisation
 from ponder.intervals import Interval
+from ponder.text.steps import last_tokens
 from ponder.training.scores import auc
 from ponder.verifiers.samples import LabelledSample, tokenized
 
@@ -148,3 +150,12 @@ def _table(
         (counts[key][0] + rate) / (counts[key][1] + 1) if (key := cell(sample, i)) in counts else rate
         for i in range(sample.steps)
     ]
+
+
+def likelihood(sample: LabelledSample) -> list[float]:
+    """The sample's log-probability up to the end of each step: what a head with `inputs = "logprobs"` must beat. ValueError
+    where the sample has none."""
+    if len(sample.logprobs) != len(sample.token_ids) or not sample.logprobs:
+        raise ValueError(f"likelihood: the sample of problem {sample.problem} has no log-probabilities")
+    sums = list(accumulate(sample.logprobs))
+    return [sums[end] for end in last_tokens(sample.starts, len(sums))]
