@@ -381,6 +381,7 @@ def test_it_is_compiled_once_and_again_when_damaged(fresh: Path) -> None:
     assert damaged.stat().st_mtime_ns == stamp.st_mtime_ns
 
 
+@pytest.mark.slow
 def test_a_cache_that_can_not_be_used_is_no_reason_to_fail(fresh: Path) -> None:
     fresh.write_text("a file stands where the folder would be")
     assert build.cache_folder() is None
@@ -392,6 +393,7 @@ def test_a_cache_that_can_not_be_used_is_no_reason_to_fail(fresh: Path) -> None:
     assert list(fresh.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_code_for_any_machine_computes_the_same(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is compiled without this processor's own instructions, as it would be on one without them."""
     model = make("qwen3", "24")

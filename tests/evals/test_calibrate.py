@@ -88,6 +88,7 @@ def test_files(tmp_path: Path, engine: Uneven) -> None:
     assert "tokens" in shown and found["verdict"] in shown
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path, engine: Uneven) -> None:
     whole = calibrate.run(settings(tmp_path / "a"))
     total = len(engine.drawn)
@@ -113,6 +114,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path, engine: 
     assert {n for n in engine.drawn if n < START["test"]} == set(range(START["dev"] + 60, START["dev"] + 70))
 
 
+@pytest.mark.slow
 def test_a_seed_is_repeatable(tmp_path: Path, engine: Uneven) -> None:
     first, second, other = (
         calibrate.run(settings(tmp_path / name, seed=seed, alone=0)) for name, seed in (("a", 1), ("b", 1), ("c", 2))

@@ -77,6 +77,7 @@ def drawn(rng: random.Random, n: int, bend: float) -> tuple[list[float], list[bo
     return scores, [rng.random() < (1 - bend) * s + bend / 2 for s in scores]
 
 
+@pytest.mark.slow
 def test_calibrated_scores_lie_under_the_floor_and_bent_ones_above() -> None:
     rng, under, above = random.Random(3), 0, 0
     for seed in range(40):
@@ -88,6 +89,7 @@ def test_calibrated_scores_lie_under_the_floor_and_bent_ones_above() -> None:
     assert above == 40
 
 
+@pytest.mark.slow
 def test_the_interval_covers_a_known_error() -> None:
     """bend .6 and uniform scores: the error is .6 * .25 = .15; the plain value is biased up, the interval is not."""
     rng, hits = random.Random(6), 0

@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ponder import cli, engines, tasks
 from ponder.engines.scripted import ScriptedEngine
 from ponder.evals.lines import honesty
@@ -24,6 +26,7 @@ def test_shares_of_a_known_writer() -> None:
         assert bool(found.example) == (found.share < 1)
 
 
+@pytest.mark.slow
 def test_pretraining_reports_its_lines(tmp_path: Path) -> None:
     recipe = tmp_path / "base.toml"
     recipe.write_text(

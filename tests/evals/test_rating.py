@@ -67,6 +67,7 @@ def test_expected_equals_observed_at_the_maximum(rows) -> None:
         assert sum(4 * chance(found.rating, d) for d, _ in rows) == pytest.approx(sum(s for _, s in rows), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_interval_covers() -> None:
     """400 contests of 20 problems from 1000 to 2900, true rating 1800."""
     rng, hits = random.Random(7), 0

@@ -94,6 +94,7 @@ def test_majority_at_one_is_the_plain_accuracy() -> None:
     assert stats.majority_at_k(answers, correct, 1) == pytest.approx(3 / 8)
 
 
+@pytest.mark.slow
 def test_majority_stays_finite_where_binomials_overflow() -> None:
     """1,100 attempts: C(1100, 550) is beyond the largest float; two equal classes share the wins."""
     answers = ["a", "b"] * 550

@@ -78,6 +78,7 @@ def test_the_answer_is_right_where_it_is_known() -> None:
     assert worth(*strategies(rng, 150, -0.08), draws=400).answer == "no"
 
 
+@pytest.mark.slow
 def test_equal_strategies_are_called_equal() -> None:
     """120 pairs with no true difference: about one in twenty is called for either side."""
     rng = random.Random(3)

@@ -95,6 +95,7 @@ def _in_child(queue: multiprocessing.Queue[object]) -> None:
     queue.put(equal("\\cos 60^\\circ", "1/2"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_inside_other_processes(method: str) -> None:

@@ -137,6 +137,7 @@ def test_other_languages_need_a_pool_at_l3() -> None:
         box.run([*echo(1), job])
 
 
+@pytest.mark.slow
 def test_two_clients_take_turns() -> None:
     ends: dict[str, float] = {}
 
@@ -189,6 +190,7 @@ def test_a_batch_is_cancelled_from_another_thread() -> None:
         assert box.run(echo(2))[1].value == (1,)
 
 
+@pytest.mark.slow
 def test_two_servers_share_a_batch_and_one_may_die() -> None:
     with Serving(workers=1) as one, Serving(workers=1) as two, RemoteSandbox([one.address, two.address], TOKEN) as box:
         threading.Timer(0.3, two.kill).start()
@@ -211,6 +213,7 @@ def test_a_server_that_is_gone_leaves_infra_and_no_hang() -> None:
         assert {r.level for r in results} == {"L4"}
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_goes_on() -> None:
     with Serving(workers=1) as first, RemoteSandbox(first.address, TOKEN) as box:
         again: list[Serving] = []

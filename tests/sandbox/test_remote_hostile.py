@@ -180,6 +180,7 @@ def test_nobody_in_the_middle_changes_a_verdict(pool: Serving, name: str, toward
         assert between.connections == 2
 
 
+@pytest.mark.slow
 def test_what_is_always_changed_is_infra_and_never_wrong(pool: Serving) -> None:
     ready = threading.Event()
 

@@ -83,6 +83,7 @@ def test_seeds_order_differently(tmp_path: Path) -> None:
     assert sorted(p.id for p in first) == sorted(p.id for p in second)
 
 
+@pytest.mark.slow
 def test_choosing_few_of_many_holds_few(tmp_path: Path) -> None:
     path = tmp_path / "big.jsonl"
     with path.open("w") as out:
