@@ -124,6 +124,8 @@ def _label(config: LabelConfig) -> dict[str, Any]:
     from ponder import tasks
     from ponder.verifiers.labels.book import Book
 
+    if config.reader and config.how != "mutation":
+        raise ConfigError(f"--reader is for --how mutation; rows by {config.how} have the log-probabilities of --model")
     task: Any = tasks.get(config.task)
     work, identity = _mutation(config, task) if config.how == "mutation" else _drawn(config, task)
     problems: list[Problem] = task.problems(config.split, config.problems, config.seed)

@@ -111,3 +111,5 @@ def test_a_reader_gives_the_rows_its_log_probabilities(task, tmp_path, monkeypat
     assert found["samples"] == len(rows) > 2
     with pytest.raises(ConfigError, match="no tokenizer"):
         samples.read_by(type("Blind", (), {"name": "blind"})(), rows)
+    with pytest.raises(ConfigError, match="--reader is for --how mutation"):
+        run(settings(tmp_path / "exact.jsonl", how="exact", reader="mini"))
