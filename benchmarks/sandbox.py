@@ -6,9 +6,9 @@
 A run is one job from `Sandbox.run` to its result: four files without a name are made and the job is written into one, a
 clean process forks, the copy takes its limits (and at L2 its system call filter), compiles a one-line function, calls it on
 one number and writes the value; the clean process waits for it, measures it and empties the scratch folder; the value is
-decoded and compared here. All mechanisms are measured in the same call, round after round; best and slowest round are shown,
-since other work on the machine only slows. Processor time is that of this process and all its descendants, and the least of
-the rounds. The subprocess is `python -I -S` with the code on its command line and none of the sandbox's limits; the Manager
+decoded and compared here. All mechanisms are measured in the same call, round after round; median, slowest and best round
+are shown: other work on the machine only slows. Processor time is that of this process and all its descendants, and the median
+of the rounds. The subprocess is `python -I -S` with the code on its command line and none of the sandbox's limits; the Manager
 is what common graders start for every check (a manager process for the result, a process for the code). Both run with as
 many threads as there are workers.
 
@@ -24,6 +24,7 @@ import json
 import multiprocessing
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,8 @@ def by_manager(workers: int, runs: int) -> None:
 
 
 def measure(ways: dict[str, tuple[Callable[[int], None], int]], rounds: int) -> dict[str, dict[str, Any]]:
-    """Runs a second (best and slowest round) and milliseconds of processor a run (least), the ways taking turns."""
+    """Runs a second (median, best and slowest round) and milliseconds of processor a run (median: a round in which a worker
+    was replaced loses that worker's time), the ways taking turns."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     costs: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -85,7 +87,13 @@ def measure(ways: dict[str, tuple[Callable[[int], None], int]], rounds: int) -> 
             rates[name].append(runs / (time.perf_counter() - started))
             costs[name].append((processor() - spent) / runs * 1000)
     return {
-        name: {"best": max(rows), "slowest": min(rows), "cpu_ms": min(costs[name]), "runs": ways[name][1]}
+        name: {
+            "median": statistics.median(rows),
+            "best": max(rows),
+            "slowest": min(rows),
+            "cpu_ms": statistics.median(costs[name]),
+            "runs": ways[name][1],
+        }
         for name, rows in rates.items()
     }
 
@@ -212,7 +220,7 @@ def main() -> None:
         box.close()
     print(f"{workers} workers, {os.cpu_count()} cores, load {load:.1f} before, Python {platform.python_version()}")
     for name, row in rows.items():
-        speed = f"{row['best']:8.0f} runs/s (slowest round {row['slowest']:.0f})"
+        speed = f"{row['median']:8.0f} runs/s ({row['slowest']:.0f} to {row['best']:.0f})"
         print(f"{name:<20} {speed:<40} {row['cpu_ms']:6.2f} ms of processor a run")
     if arguments.write:
         result = {
