@@ -135,8 +135,8 @@ class RunConfig(Config):
     """Language of the program; by default told by the file's name, else Python."""
     cpu_seconds: Seconds = 2.0
     """Processor time it may use."""
-    wall_seconds: Seconds = 10.0
-    """Time it may take."""
+    wall_seconds: Seconds = 5.0
+    """Time it may wait without using the processor (twelve times that in all)."""
     memory_mb: Count = 512
     """Memory it may use."""
     seed: Annotated[int, Meta(ge=0)] = 0

@@ -35,7 +35,6 @@ from ponder.tasks.repairs import Instance, instance_of
 from ponder.types import Completion, Effort, Sampling
 
 Count = Annotated[int, Meta(ge=1)]
-WALL_SECONDS = 30.0  # processor time is judged; this bounds what waits, on a busy machine too
 GROWS = ("tries", "limit", "resume", "out", "rows", "live")
 
 
@@ -106,7 +105,7 @@ def run(config: RepairConfig) -> dict[str, Any]:
         Sampling(config.temperature, top_p=config.top_p, max_tokens=config.max_tokens, seed=config.seed),
         Limits(config.turns, config.budget),
         config.effort,
-        CodeGrader(twin=1.0, require=config.require, wall_seconds=WALL_SECONDS),
+        CodeGrader(twin=1.0, require=config.require),
     )
     with Run.open(folder, "repair", configs.to_dict(config), config.resume, GROWS) as opened:
         opened.write_json(repair_report.INSTANCES, [_described(instance) for instance in instances])

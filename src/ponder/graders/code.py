@@ -52,7 +52,7 @@ class CodeGrader:
     level: str | None = None
     require: str | None = None
     cpu_seconds: float = 2.0
-    wall_seconds: float = 10.0
+    wall_seconds: float = 5.0
     memory_mb: int = 512
     twin: float = 0.0
     remote: str | None = None

@@ -27,7 +27,7 @@ class LooseGrader:
     level: str | None = None
     require: str | None = None
     cpu_seconds: float = 2.0
-    wall_seconds: float = 10.0
+    wall_seconds: float = 5.0
     memory_mb: int = 512
     sandbox: Any = None
 

@@ -12,7 +12,7 @@ import time
 
 WINDOW_SECONDS = 1.0
 BUSY_SHARE = 0.002
-LONGEST = 6.0
+LONGEST = 12.0
 
 
 class Clock:

@@ -18,11 +18,11 @@ Status = Literal["ok", "raised", "timeout", "memory", "output", "exited", "refus
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may use. Processor time is judged; of wall time only what passes without using the processor (and six times
+    """What one run may use. Processor time is judged; of wall time only what passes without using the processor (and twelve times
     `wall_seconds` in all), so that a busy machine fails nobody; all of it where a compiler or a command does the work."""
 
     cpu_seconds: float = 2.0
-    wall_seconds: float = 10.0
+    wall_seconds: float = 5.0
     memory_mb: int = 512
     output_bytes: int = 1 << 20
     value_bytes: int = 1 << 20
