@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ponder import config
-from ponder.cli import grade_rows
+from ponder.cli import grade, grade_rows
 from ponder.cli.grade import GradeConfig, run, show
 from ponder.errors import ConfigError, DataError
 from ponder.types import Grade
@@ -191,5 +191,38 @@ def test_what_could_not_be_graded_is_neither_right_nor_wrong(tmp_path: Path) -> 
     rows = [{"completion": text, "reference": None} for text in ("1", "1", "2")]
     result = run(settings(write(tmp_path, rows), grader=f"{__name__}:Failing"))
     assert (result["accuracy"], result["graded"], result["ungraded"], Failing.calls) == (1.0, 2, 1, 1)
-    assert "ungraded  1: neither right nor wrong" in show(result)
+    assert "ungraded  1, neither right nor wrong" in show(result)
     assert graded(tmp_path / "c.graded.jsonl")[2]["grade"]["score"] is None
+
+
+class Breaks:
+    """A grader of exact text that can be broken."""
+
+    broken = True
+
+    def check(self, reference: object, completion: str) -> Grade:
+        if self.broken and completion == "b":
+            return Grade(None, "error", reason="the sandbox is gone")
+        return Grade(float(completion == reference), "correct" if completion == reference else "wrong")
+
+
+def test_what_could_not_be_graded_is_tried_again_by_the_same_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grader = Breaks()
+    monkeypatch.setattr(grade, "make", lambda name: grader)
+    path = write(tmp_path, [{"completion": list(c), "reference": "b"} for c in ("ab", "bb", "aa")])
+    result = run(settings(path, grader="breaks"))
+    assert (result["graded"], result["ungraded"], result["accuracy"]) == (3, 3, 0.0)
+    assert result["ungraded_reasons"] == {"the sandbox is gone": 3}
+    assert "3 x the sandbox is gone" in show(result)
+    out = tmp_path / "c.graded.jsonl"
+    before = out.read_bytes()
+    assert run(settings(path, grader="breaks"))["graded_again"] == 0 and out.read_bytes() == before
+    grader.broken = False
+    result = run(settings(path, grader="breaks"))
+    assert (result["graded_again"], result["graded"], result["ungraded"]) == (2, 6, 0)
+    assert result["accuracy"] == pytest.approx(0.5)
+    assert [row["line"] for row in graded(out)] == [1, 2, 3]
+    whole = run(settings(path, grader="breaks", out=str(tmp_path / "whole.jsonl")))
+    assert out.read_bytes() == Path(whole["out"]).read_bytes()

@@ -89,6 +89,18 @@ def test_a_contest_from_sampling_to_the_report(
     page = Path(found["report"]).read_text()
     assert "<svg" in page and "segment" in page
 
+    Path(found["report"]).unlink()
+    assert cli.main(["report", out, "--figure", str(tmp_path / "f.svg"), "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["headline"]["score"] == found["score"]
+    assert Path(found["report"]).read_text() == page and (tmp_path / "f.svg").read_text().startswith("<svg")
+    whole = (tmp_path / "run/report.json").read_bytes()
+    for damage, says in ((b"{}", "damaged"), (None, "have not finished")):
+        (tmp_path / "run/report.json").unlink()
+        if damage is not None:
+            (tmp_path / "run/report.json").write_bytes(damage)
+        assert cli.main(["report", out, "--quiet"]) and says in capsys.readouterr().err
+    (tmp_path / "run/report.json").write_bytes(whole)
+
     attempts = [json.loads(a) for a in (tmp_path / "run/attempts.jsonl").read_text().splitlines()]
     assert {a["task"] for a in attempts} == {"problems.jsonl, visible tests"}
 

@@ -6,7 +6,8 @@
 Design: one row in, one row out, in order (`grade_rows`): the row as it was, with its line number and its grade (or what is wrong
 with it), appended in batches, so that an interrupted run goes on where it stopped and a batch is written whole or not at all.
 A row's reference stands in the row, or with `task` in the task's problem that the row names. What could not be graded (score
-None: the sandbox failed, say) is counted apart and is neither right nor wrong. With `flag`, recorded verdicts are compared.
+None: the sandbox failed, say) is counted apart, is neither right nor wrong, and is tried again
+by the same line. With `flag`, recorded verdicts are compared.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import msgspec
 from msgspec import Meta
 
 from ponder import intervals
-from ponder.cli.grade_rows import References, Rows, grade_rest, kept, listed
+from ponder.cli.grade_rows import References, Rows, grade_again, grade_rest, kept, listed
 from ponder.config import Config, to_dict
 from ponder.errors import ConfigError, DataError, unknown
 from ponder.files import guard
@@ -80,6 +81,8 @@ class Tally:
     completions: int = 0
     total: float = 0.0
     scored: int = 0
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    """Why completions could not be graded."""
     hacked: int = 0
     decided: int = 0
     agree: int = 0
@@ -102,6 +105,8 @@ class Tally:
                 self.total += grade["score"]
                 self.scored += 1
                 self._twin(grade)
+            else:
+                self.reasons[str(grade["reason"] or grade["outcome"])[:160]] += 1
             if flag is not None:
                 self.compared += 1
                 self.agree += flag == (grade["outcome"] == "correct")
@@ -127,13 +132,15 @@ def run(config: GradeConfig) -> dict[str, Any]:
     tally, done = Tally(), 0
     if config.fresh:
         out.unlink(missing_ok=True)
-    for row in kept(out, settings):
-        tally.add(row)
-        done = row["line"]
-    resumed, started = tally.rows, time.perf_counter()
     rows = Rows(source, config.completion, references, config.flag, config.reference_is_solution, grader)
+    started = time.perf_counter()
     with Progress(f"grading {source} with {_called(config)}") as progress:
         bar = progress.bar("grade")
+        retried = grade_again(rows, out, settings, bar.advance)
+        for row in kept(out, settings):
+            tally.add(row)
+            done = row["line"]
+        resumed = tally.rows
 
         def tell(made: list[dict[str, Any]]) -> None:
             for row in made:
@@ -147,7 +154,7 @@ def run(config: GradeConfig) -> dict[str, Any]:
             progress.note(f"and {len(tally.broken) - SHOWN} more broken rows")
     if not tally.rows and not tally.broken:
         raise DataError(f"{source}: holds no completions to grade")
-    return _summary(config, out, tally, resumed, time.perf_counter() - started)
+    return {**_summary(config, out, tally, resumed, time.perf_counter() - started), "graded_again": retried}
 
 
 def _called(config: GradeConfig) -> str:
@@ -216,6 +223,7 @@ def _summary(config: GradeConfig, out: Path, tally: Tally, resumed: int, seconds
         "rows": tally.rows,
         "graded": graded,
         "ungraded": tally.completions - graded,
+        "ungraded_reasons": dict(tally.reasons.most_common(3)),
         "broken": len(tally.broken),
         "first_broken": tally.broken[:SHOWN],
         "accuracy": correct / graded if graded else None,
@@ -244,7 +252,8 @@ def show(result: Mapping[str, Any]) -> str:
     if "agreement" in result and result["agreement"] is not None:
         lines.append(f"agreement with recorded verdicts  {result['agreement']:.4f} ({result['disagreements']} differ)")
     if result["ungraded"]:
-        lines.append(f"ungraded  {result['ungraded']}: neither right nor wrong, their reasons are in {result['out']}")
+        why = "; ".join(f"{count} x {reason}" for reason, count in result["ungraded_reasons"].items())
+        lines.append(f"ungraded  {result['ungraded']}, neither right nor wrong; the same line tries them again: {why}")
     if "hack_rate" in result:
         found = result["hack_rate"]
         lines.append(

@@ -1,5 +1,6 @@
 """The rows of `ponder grade`: read, graded in batches, appended to the output.
 
+Rows of an earlier call that could not be graded are graded again and the file is written anew, in order.
 A grader that takes many at once (`check_many`, programs) gets a batch in one call; what a batch holds is lost to an
 interruption and graded again. Others are asked one by one, and everything they have graded is kept.
 """
@@ -15,7 +16,7 @@ from typing import Any, cast
 import msgspec
 
 from ponder.errors import ConfigError, DataError, nearest
-from ponder.files import append_line, encode
+from ponder.files import append_line, encode, write_atomic
 from ponder.graders import extract
 from ponder.graders.base import judge
 from ponder.types import Grade, Problem
@@ -76,7 +77,7 @@ def grade_rest(rows: Rows, out: Path, settings: str, done: int, tell: Callable[[
 
     def write() -> None:
         if made:
-            append_line(out, b"\n".join(encode({"line": r["line"], "settings": settings, **r}) for r in made))
+            append_line(out, b"\n".join(_written(row, settings) for row in made))
             tell(made)
             made.clear()
 
@@ -93,6 +94,33 @@ def grade_rest(rows: Rows, out: Path, settings: str, done: int, tell: Callable[[
         made += _graded(rows, waiting)
     finally:
         write()
+
+
+def grade_again(rows: Rows, out: Path, settings: str, tell: Callable[[int], None]) -> int:
+    """Grade the rows of `out` with a completion that has no score once more; how many came out with fewer of them.
+
+    `out` is replaced once, by the same rows in their order, so an interruption leaves it as it was. `tell` hears of progress.
+    """
+    old = list(kept(out, settings))
+    stuck = {row["line"]: _ungraded(row) for row in old if _ungraded(row)}
+    asked = [_asked(rows, number, line) for number, line in lines(rows.source) if number in stuck] if stuck else []
+    better: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(asked), BATCH):
+        made = _graded(rows, asked[start : start + BATCH])
+        better |= {row["line"]: row for row in made if "grade" in row and _ungraded(row) < stuck[row["line"]]}
+        tell(len(made))
+    if better:
+        write_atomic(out, b"".join(_written(better.get(row["line"], row), settings) + b"\n" for row in old))
+    return len(better)
+
+
+def _ungraded(row: Mapping[str, Any]) -> int:
+    """Completions of an output row that have no score."""
+    return sum(grade["score"] is None for grade in listed(row["grade"])) if "grade" in row else 0
+
+
+def _written(row: Mapping[str, Any], settings: str) -> bytes:
+    return encode({"line": row["line"], "settings": settings, **row})
 
 
 def _graded(rows: Rows, waiting: Sequence[Asked | dict[str, Any]]) -> list[dict[str, Any]]:

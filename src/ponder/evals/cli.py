@@ -17,7 +17,17 @@ from msgspec import Meta
 from ponder import config as configs
 from ponder.config import Config
 from ponder.errors import RunError
-from ponder.evals import eval_report, measure, quickstart_report, repair_report, report_figures, search_eval, ungraded
+from ponder.evals import (
+    eval_report,
+    measure,
+    quickstart_report,
+    repair_report,
+    report_figures,
+    search_eval,
+    submission,
+    submission_report,
+    ungraded,
+)
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.report import percent
 from ponder.evals.searched import PLAIN, finished_of
@@ -29,14 +39,14 @@ __all__ = ["EvalConfig", "ReportConfig", "render", "run", "show", "show_report"]
 
 
 class ReportConfig(Config):
-    """`ponder report RUN`: write the report of a quickstart or evaluation again from its files.
+    """`ponder report RUN`: write the report of a quickstart, an evaluation, repairs or submissions again from its files.
 
     Nothing is drawn, so `seed` changes nothing; every command takes it. `out` also writes the JSON result to that file.
     `figure` names an SVG file for the report's last measurement: accuracy against thinking, or against attempts.
     """
 
     run: str = ""
-    """The directory of a quickstart or an evaluation."""
+    """The directory of a quickstart, an evaluation, repairs or submissions."""
     seed: Annotated[int, Meta(ge=0)] = 0
     """Taken because every command takes it; a report draws nothing."""
     out: str | None = None
@@ -78,20 +88,29 @@ def render(config: ReportConfig) -> dict[str, Any]:
     record = read_record(path)
     if record is None:
         raise RunError(f"{path}: there is no run here; give the folder of a quickstart or evaluation")
-    writers = {"quickstart": quickstart_report.write, "eval": eval_report.write, "repair": repair_report.write}
+    writers = {
+        "quickstart": quickstart_report.write,
+        "eval": eval_report.write,
+        "repair": repair_report.write,
+        "submit": submission.render,
+    }
     if record["command"] not in writers:
-        raise RunError(
-            f"{path}: a run of '{record['command']}' has no report; quickstart, eval and repair runs have one"
-        )
+        raise RunError(f"{path}: a run of '{record['command']}' has no report; runs of {', '.join(writers)} have one")
     found = writers[record["command"]](path)
     if config.figure is not None:
         if found["kind"] == "repair":
             raise RunError(f"{path}: the report of repairs has no figure; leave --figure out")
-        write_atomic(config.figure, report_figures.main_figure(found).encode("utf-8"))
+        write_atomic(config.figure, _figure(found).encode("utf-8"))
     result = {"report": str(path / "report.html"), "title": found["title"], "headline": found["headline"]}
     if config.out is not None:
         write_atomic(config.out, encode(result) + b"\n")
     return result
+
+
+def _figure(found: Mapping[str, Any]) -> str:
+    if found["kind"] == "submit":
+        return report_figures.as_file(submission_report.figure(found).svg)
+    return report_figures.main_figure(found)
 
 
 def show(result: Mapping[str, Any]) -> str:

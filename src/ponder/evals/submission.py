@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ponder import config as configs
-from ponder.errors import ConfigError, DataError
+from ponder.errors import ConfigError, DataError, RunError
 from ponder.evals import measure, submission_problems, submission_report, submission_samples, submission_work
 from ponder.evals.attempts import FILE, AttemptStore
 from ponder.evals.settings import slug
@@ -23,6 +23,7 @@ from ponder.evals.submission_report import Outcome
 from ponder.evals.submission_samples import Sample
 from ponder.evals.submission_settings import GROWS, SubmitConfig, check
 from ponder.evals.submission_work import Desk, Entry
+from ponder.files import write_atomic
 from ponder.progress import Progress
 from ponder.runs import Run
 from ponder.sandbox import Sandbox
@@ -226,6 +227,19 @@ def _tuned(config: SubmitConfig, outcomes: Sequence[Outcome]) -> submit_tune.Hel
         return submit_tune.held_out(
             solved, config.tune, config.submissions, config.weights.plain, config.seed, told=bar.advance
         )
+
+
+def render(path: Path) -> dict[str, Any]:
+    """Write the page of a finished run again from its report.json; RunError where there is none."""
+    try:
+        found = msgspec.json.decode((path / submission_report.JSON).read_bytes(), type=dict[str, Any])
+        write_atomic(path / submission_report.PAGE, submission_report.html(found).encode("utf-8"))
+        return {**found, "headline": {"problems": found["problems"], "score": found["score"], "level": found["level"]}}
+    except FileNotFoundError:
+        raise RunError(f"{path}: these submissions have not finished; run 'ponder submit' again to go on") from None
+    except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError) as error:
+        where = path / submission_report.JSON
+        raise RunError(f"{where}: damaged ({error}); run 'ponder submit' again to write it anew") from None
 
 
 def show(result: Mapping[str, Any]) -> str:

@@ -190,14 +190,15 @@ def _public_rows(source: Source, subsets: Sequence[str], path: str | Path) -> It
 
 def _fetched(source: Source, subset: str) -> Iterator[Row | DataError]:
     hub: Any = importlib.import_module("huggingface_hub")
+    download = hub.hf_hub_download  # found late: what it loads sets the level of its own log
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are ours to report
     for name in source.parts:
         part = name.replace("{subset}", subset)
         Progress().note(f"looking up {part} of the public data set {source.public}")
         try:
-            file = hub.hf_hub_download(source.public, part, repo_type="dataset", revision=PUBLIC_REVISION)
+            file = download(source.public, part, repo_type="dataset", revision=PUBLIC_REVISION)
         except Exception as error:  # noqa: BLE001 - the library raises its own, requests' and OSError alike
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0].removesuffix(".")
             raise DataError(
                 f"{source.public}: {part} can not be fetched ({first}); give its file with path=…, or set PONDER_DATA"
             ) from None
