@@ -157,7 +157,8 @@ def test_livecodebench_programs(tmp_path: Path) -> None:
     file.write_text(json.dumps(lcb()) + "\n")
     (problem,) = NAMED["livecodebench"](path=file).problems("test")
     assert problem.text.startswith(
-        "Add.\n\nThe program reads standard input and prints the answer.\n\nGive the whole program"
+        "Add.\n\nThe program reads standard input and prints the answer.\n\n"
+        "Example input:\n1 2\nExample output:\n3\n\nGive the whole program"
     )
     assert problem.reference["stdin"] == [["4 5\n", "9\n"]]
     assert problem.reference["visible"] == {"stdin": [["1 2\n", "3\n"]]}
