@@ -52,7 +52,7 @@ HOSTILE = {
     "100 GB": ("def f(): return len(bytearray(100 << 30))", "memory"),
     "output flood": ("def f():\n    while True: print('x' * 1000)", "output"),
     "flood of stderr": ("import os\ndef f():\n    while True: os.write(2, b'x' * 1000)", "output"),
-    "value of 100 MB": ("def f(): return 'x' * (100 << 20)", "refused"),
+    "value of 20 MB": ("def f(): return 'x' * (20 << 20)", "refused"),
     "self-reference": ("def f():\n    a = []\n    a.append(a)\n    return a", "refused"),
     "deep": ("def f():\n    a = []\n    for _ in range(10**5): a = [a]\n    return a", "refused"),
     "subclass": (
