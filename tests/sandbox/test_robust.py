@@ -188,13 +188,14 @@ def test_left_folders_are_cleared_and_held_ones_are_not(tmp_path: Path, monkeypa
 # --- Parents that end in the middle
 
 PARENT = """
-import os, sys, time
-from ponder.sandbox import Job, Sandbox
+import os, signal, sys, time
+from ponder.sandbox import Job, Limits, Sandbox
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 box = Sandbox({level!r}, workers=2)
 box.run([Job("x = 1", "exec")] * 2)
 print(*[keeper.process.pid for keeper in box._idle], flush=True)
 try:
-    box.run([Job("import time\\ntime.sleep(8)", "exec")] * 2)
+    box.run([Job("import time\\ntime.sleep(30)", "exec", limits=Limits(wall_seconds=60))] * 2)
 except KeyboardInterrupt:
     box.close()
     children = open(f"/proc/self/task/{{os.getpid()}}/children").read().split()
