@@ -203,6 +203,13 @@ def test_compare_pairs_what_was_graded_on_both_sides(grader: Failing, tmp_path: 
     assert (sampled["problems"], sampled["ungraded_problems"]) == (4, 2) and sampled["ungraded"] == [8, 8]
     assert sampled["difference"]["mean"] == 0.0
     assert "2 left out, not graded" in compare.show(found)
+    assert found["left_out"] == []
+    path = tmp_path / "b" / FILE
+    rows = [msgspec.structs.replace(r, score=None) if "temperature" in r.sampling else r for r in AttemptStore(path)]
+    path.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    found = compare.run(compare.CompareConfig(runs=tuple(runs)))
+    assert [row["strategy"] for row in found["rows"]] == [["sample", "sample"]]
+    assert "left out  doubling, greedy, effort medium: no problem could be graded on both" in compare.show(found)
     for name in ("c", "d"):
         grader.broken = {0, 1, 2} if name == "c" else {3, 4, 5}
         cli.run(config(tmp_path / name))

@@ -21,7 +21,7 @@ from ponder.evals import paired
 from ponder.evals.attempts import Attempt
 from ponder.evals.figures import Series, line_figure, standalone
 from ponder.evals.report import percent
-from ponder.evals.sides import Groups, Setting, Side, graded_both, matched, problems_of, read_side
+from ponder.evals.sides import Groups, NothingGraded, Setting, Side, graded_both, matched, problems_of, read_side
 from ponder.evals.summary import MAX_TAG_VALUES, interval_json
 from ponder.files import encode, write_atomic
 from ponder.intervals import cluster_mean, mean_interval
@@ -56,9 +56,14 @@ def run(config: CompareConfig) -> dict[str, Any]:
         raise ConfigError(f"compare needs two runs or more, not {len(config.runs)}: ponder compare RUN_A RUN_B")
     sides = [read_side(text) for text in config.runs]
     tags = problems_of(sides[0])
-    rows = [
-        row(sides[0], side, one, other, config, tags) for side in sides[1:] for one, other in matched(sides[0], side)
-    ]
+    rows, left_out = list[dict[str, Any]](), list[str]()
+    for side, one, other in ((b, *pair) for b in sides[1:] for pair in matched(sides[0], b)):
+        try:
+            rows.append(row(sides[0], side, one, other, config, tags))
+        except NothingGraded as error:
+            left_out.append(f"{one[0]}, {one[1]}, effort {one[2]}: {error}")
+    if not rows:
+        raise NothingGraded(left_out[0])
     for entry, corrected in zip(rows, paired.holm([entry["p"] for entry in rows]), strict=True):
         entry["p_holm"] = corrected
     result = {
@@ -68,6 +73,7 @@ def run(config: CompareConfig) -> dict[str, Any]:
         "power": config.power,
         "tests": len(rows),
         "rows": rows,
+        "left_out": left_out,
         "seed": config.seed,
     }
     if config.figure is not None:
@@ -224,6 +230,7 @@ def show(result: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for entry in result["rows"]:
         lines += [*_shown(entry, result), ""]
+    lines += [f"left out  {told}" for told in result["left_out"]]
     if result["tests"] > 1:
         lines.append(f"Holm: p corrected for all {result['tests']} comparisons together.")
     return "\n".join(lines).rstrip()

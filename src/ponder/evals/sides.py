@@ -30,6 +30,10 @@ Groups = Mapping[str, Sequence[Attempt]]
 Name = TypeVar("Name")
 
 
+class NothingGraded(DataError):
+    """No problem of two settings has a graded attempt on both sides."""
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One run, read: its rows by setting and problem. `label` is what the user wrote."""
@@ -170,11 +174,11 @@ def matched(a: Side, b: Side) -> list[tuple[Setting, Setting]]:
 
 
 def graded_both(a: Groups, b: Groups) -> tuple[list[str], Groups, Groups]:
-    """The problems with a graded attempt on both sides, and each side's graded attempts at them; DataError for none."""
+    """The problems with a graded attempt on both sides, and each side's graded attempts at them; NothingGraded for none."""
     known = [name for name in a if all(any(r.graded for r in side[name]) for side in (a, b))]
     if not known:
         why = next(iter(reasons(r for side in (a, b) for rows in side.values() for r in rows)), "no attempts")
-        raise DataError(
+        raise NothingGraded(
             f"no problem could be graded on both sides ({why}); give the evaluation's line again, which grades what is stored"
         )
     left, right = ({name: [r for r in side[name] if r.graded] for name in known} for side in (a, b))
