@@ -37,6 +37,7 @@ SLOW = {
     "levenshtein": "amanaplanacanalpanama",
     "knapsack": 6404180,
 }  # first arguments of cases QuixBugs calls slow, too
+EXPONENTIAL = {"levenshtein"}  # whose right program needs about two seconds of processor for one case
 UNTRUE = {"HumanEval/47"}  # whose docstring gives a wrong example
 
 
@@ -114,6 +115,8 @@ def quixbugs(raw: Raw) -> Raw | None:
     calls = [call for call in calls if SLOW.get(name) != call[0][0]]
     near = 1e-2 if name == "sqrt" else 1e-9  # a root is asked for to within its second argument, 0.01 at the least
     reference: dict[str, Any] = {"entry": name, "types": "json", "collect": True, "tolerance": near}
+    if name in EXPONENTIAL:
+        reference["cpu_seconds"] = 10
     question = f"One line of this program is wrong. Repair it.\n\n```python\n{_text(raw, 'buggy').strip()}\n```"
     if len(calls) > 2:
         reference |= {"cases": calls[1:], "visible": {"cases": calls[:1], "entry": name}}
